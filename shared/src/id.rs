@@ -1,0 +1,131 @@
+//! Typed identifiers: a prefix that names the kind and 22 characters of time-ordered randomness
+//! (UUID version 7 in base 62), so that ids of one kind sort by creation and never collide.
+//! Parsing accepts any text with the right prefix; whether the thing exists is for the store to say.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub(crate) const BASE62: &[u8; 62] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Longest id accepted from outside, in bytes.
+const MAX_LENGTH: usize = 64;
+
+/// `value` in base 62, left-padded with zeros to `width` digits, most significant first.
+pub(crate) fn base62(mut value: u128, width: usize) -> String {
+    let mut digits = vec![b'0'; width];
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62[usize::try_from(value % 62).expect("a remainder of 62 fits")];
+        value /= 62;
+    }
+    String::from_utf8(digits).expect("base 62 is ASCII")
+}
+
+/// 22 base-62 digits of a new time-ordered UUID.
+fn unique() -> String {
+    base62(Uuid::now_v7().as_u128(), 22)
+}
+
+/// The text is not an id of the expected kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected an id that begins with `{prefix}`")]
+pub struct InvalidId {
+    pub prefix: &'static str,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(feature = "control-plane", derive(sqlx::Type, utoipa::ToSchema))]
+        #[cfg_attr(feature = "control-plane", sqlx(transparent))]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id, later in order than every id made before in this process's clock.
+            #[expect(clippy::new_without_default, reason = "each call gives another value")]
+            pub fn new() -> Self {
+                Self(format!("{}{}", $prefix, unique()))
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let rest = text.strip_prefix($prefix).filter(|rest| {
+                    !rest.is_empty()
+                        && text.len() <= MAX_LENGTH
+                        && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+                });
+                match rest {
+                    Some(_) => Ok(Self(text.to_owned())),
+                    None => Err(InvalidId { prefix: $prefix }),
+                }
+            }
+        }
+    };
+}
+
+id!(/** A person with a login. */ UserId, "usr_");
+id!(/** A workspace: the tenant that owns applications, members and the bill. */ WorkspaceId, "ws_");
+id!(/** A user's place in a workspace, or an invitation to it. */ MemberId, "mem_");
+id!(/** An application: one customer API behind the proxy. */ ApplicationId, "app_");
+id!(/** An API key. */ KeyId, "key_");
+id!(/** A signed-in session of a user. */ SessionId, "ses_");
+id!(/** A background job. */ JobId, "job_");
+id!(/** One request, on either plane. */ RequestId, "req_");
+id!(/** One proxy, for as long as its data directory lives. */ NodeId, "node_");
+id!(/** One run of a proxy's journal: a new one at each start. */ EpochId, "epo_");
+id!(/** The platform: one database. A proxy follows one platform's revisions only. */ PlatformId, "plt_");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_carry_their_prefix_and_sort_by_creation() {
+        let ids: Vec<KeyId> = (0..100).map(|_| KeyId::new()).collect();
+        assert!(ids.iter().all(|id| id.as_str().starts_with("key_") && id.as_str().len() == 26));
+        assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn only_the_right_prefix_and_alphabet_parse() {
+        let id = WorkspaceId::new();
+        assert_eq!(id.as_str().parse(), Ok(id));
+        for bad in ["", "ws_", "app_abc", "ws_a/b", "ws_a b", &format!("ws_{}", "a".repeat(80))] {
+            assert!(bad.parse::<WorkspaceId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn base62_is_positional() {
+        assert_eq!(base62(0, 3), "000");
+        assert_eq!(base62(61, 2), "0z");
+        assert_eq!(base62(62, 2), "10");
+        assert_eq!(base62(u128::MAX, 22), "7n42DGM5Tflk9n8mt7Fhc7");
+    }
+}

@@ -1,0 +1,205 @@
+//! Wire types of the configuration that a proxy serves from; `encoding` puts a whole snapshot into
+//! bytes. Deciding anything by them is for the proxy; where they come from, for the control plane.
+//!
+//! Versioning: readers ignore unknown fields, and set aside a change they can't read (a new kind,
+//! an invalid value) without losing the others; fields are only ever added, with a default.
+
+pub mod encoding;
+
+use chrono::{DateTime, Utc};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::api_key::{KeyDigest, KeyType};
+use crate::id::{ApplicationId, KeyId, WorkspaceId};
+use crate::route::RoutePattern;
+
+/// One entity set or removed. Applying is idempotent; a later change of one entity wins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Change {
+    Settings(Settings),
+    Workspace(Workspace),
+    Application(Box<Application>),
+    Key(Box<Key>),
+    RemoveWorkspace(WorkspaceId),
+    RemoveApplication(ApplicationId),
+    RemoveKey(KeyId),
+}
+
+/// What holds for the whole platform.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// Serves applications that have no upstream of their own.
+    #[serde(default)]
+    pub default_upstream: Option<DefaultUpstream>,
+    /// Non-public networks that upstream URLs may lead to.
+    #[serde(default)]
+    pub egress_allow: Vec<IpNet>,
+}
+
+/// The platform's own upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DefaultUpstream {
+    /// The proxy's built-in echo.
+    Echo,
+    /// A base URL, set by the operator and so exempt from the egress rule.
+    Url(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workspace {
+    pub id: WorkspaceId,
+    pub status: WorkspaceStatus,
+    /// The plan's limit per key.
+    pub rate_limit: RateLimit,
+    /// The plan's request units per calendar month, over all applications.
+    #[serde(default)]
+    pub quota: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkspaceStatus {
+    Active,
+    Suspended,
+    PastDue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Application {
+    pub id: ApplicationId,
+    pub workspace: WorkspaceId,
+    pub environment: String,
+    pub region: String,
+    pub status: ApplicationStatus,
+    /// `None`: the platform's default upstream.
+    #[serde(default)]
+    pub upstream: Option<Upstream>,
+    /// Replaces the default route table when not empty.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Overrides the plan's limit per key.
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
+    /// Request units per calendar month for this application.
+    #[serde(default)]
+    pub quota: Option<u64>,
+    /// Largest request body, in bytes.
+    pub max_body_bytes: u64,
+    /// Where a caller may put its key.
+    pub accept: Vec<KeySource>,
+    /// Response header in which the upstream names the end user; stripped.
+    pub end_user_header: String,
+}
+
+/// What the proxy needs of an application's state machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplicationStatus {
+    Provisioning,
+    Active,
+    Failed,
+    Suspended,
+    Maintenance,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Upstream {
+    /// Base URLs, `http` or `https`, taken in turn. A path is put before the request's.
+    pub urls: Vec<String>,
+    /// Send the client's `Host` instead of the upstream's own.
+    #[serde(default)]
+    pub preserve_host: bool,
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// How long the proxy waits for an upstream, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Timeouts {
+    /// For the connection, TLS included.
+    pub connect_ms: u64,
+    /// From the request's end to the response's head.
+    pub first_byte_ms: u64,
+    /// Between two pieces of a body.
+    pub idle_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect_ms: 5_000, first_byte_ms: 60_000, idle_ms: 60_000 }
+    }
+}
+
+/// Who may call what, and what it costs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Route {
+    #[serde(rename = "match")]
+    pub pattern: RoutePattern,
+    /// Scope that a secret key needs; `None`: any secret key.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// May a public key call it?
+    #[serde(default)]
+    pub public: bool,
+    /// Request units.
+    #[serde(default = "one")]
+    pub cost: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// `requests` in each `window_ms`, with up to `burst` at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimit {
+    pub requests: u32,
+    pub window_ms: u64,
+    pub burst: u32,
+}
+
+/// Where a request may carry its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeySource {
+    /// `Authorization: Bearer …`
+    Bearer,
+    /// `X-API-Key: …`
+    XApiKey,
+    /// `?key=…`
+    Query,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    pub id: KeyId,
+    pub application: ApplicationId,
+    pub digest: KeyDigest,
+    #[serde(rename = "type")]
+    pub key_type: KeyType,
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    #[serde(default)]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Client networks it may come from; empty: any.
+    #[serde(default)]
+    pub allowed_ips: Vec<IpNet>,
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
+    /// Request units per calendar month for this key's bucket.
+    #[serde(default)]
+    pub quota: Option<u64>,
+    /// The first key of the line of rotations: bucket, quota and usage are its.
+    pub bucket: KeyId,
+}
