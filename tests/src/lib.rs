@@ -1,1 +1,20 @@
-//! (being written)
+//! The harness of the end-to-end tests: the real binaries as processes, a real upstream, and the
+//! public API as the only way in. It knows nothing of the planes' insides.
+//!
+//! Anything that does not come about by its deadline is a panic that shows what the processes
+//! wrote. Nothing sleeps for a while: waiting is polling.
+
+pub mod api;
+pub mod call;
+pub mod clients;
+pub mod database;
+pub mod env;
+pub mod files;
+pub mod load;
+pub mod platform;
+pub mod process;
+pub mod split;
+pub mod turn;
+pub mod upstream;
+pub mod urls;
+pub mod wait;

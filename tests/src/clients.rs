@@ -1,0 +1,83 @@
+//! Other people's software, run as it is: curl, Node's fetch, Python's httpx, json-server.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::api::http_client;
+use crate::env;
+use crate::process::Process;
+use crate::split::free_port;
+use crate::wait;
+
+/// The program, or `None` with a loud word when it is not installed (a failure where the script
+/// has promised it).
+fn find(what: &str, program: PathBuf, probe: &[&str]) -> Option<PathBuf> {
+    if Command::new(&program).args(probe).output().is_ok_and(|output| output.status.success()) {
+        return Some(program);
+    }
+    assert!(env::get(env::REQUIRE_CLIENTS).is_none(), "{what} is not installed");
+    eprintln!("SKIPPED: {what} is not installed; scripts/test installs it");
+    None
+}
+
+/// curl.
+pub fn curl() -> Option<PathBuf> {
+    find("curl", "curl".into(), &["--version"])
+}
+
+/// Node, with fetch.
+pub fn node() -> Option<PathBuf> {
+    find("node with fetch", "node".into(), &["-e", "fetch"])
+}
+
+/// A Python that has httpx.
+pub fn python_with_httpx() -> Option<PathBuf> {
+    find("Python's httpx", tools().join("python/bin/python3"), &["-c", "import httpx"])
+}
+
+fn tools() -> PathBuf {
+    env::get(env::TOOLS).unwrap_or_default().into()
+}
+
+/// The npm package json-server: somebody else's REST API, with its data in a file.
+pub struct JsonServer {
+    pub url: String,
+    _process: Process,
+    _data: TempDir,
+}
+
+impl JsonServer {
+    pub async fn start() -> Option<Self> {
+        let program = tools().join("node/node_modules/.bin/json-server");
+        let program = find("json-server", program, &["--version"])?;
+        let data = TempDir::new().expect("a temporary folder");
+        let file = data.path().join("db.json");
+        let content = json!({ "health": { "ok": true }, "posts": [{ "id": 1, "title": "first" }] });
+        std::fs::write(&file, content.to_string()).expect("written");
+        let port = free_port();
+        let url = format!("http://127.0.0.1:{port}");
+        let mut command = Command::new(program);
+        command.args(["--host", "127.0.0.1", "--quiet", "--port", &port.to_string()]).arg(&file);
+        let mut process = Process::spawn("json-server", &mut command);
+        let http = http_client();
+        wait::until("json-server answers", Duration::from_secs(30), async || {
+            process.assert_running();
+            http.get(format!("{url}/posts")).send().await.ok()
+        })
+        .await;
+        Some(Self { url, _process: process, _data: data })
+    }
+}
+
+/// Runs a program to its end and reads the JSON it prints.
+pub fn json_from(program: &PathBuf, args: &[&str]) -> Value {
+    let output = Command::new(program).args(args).output().expect("the program runs");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {stdout}{stderr}", program.display());
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"))
+}

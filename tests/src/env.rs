@@ -1,0 +1,16 @@
+//! What the test script tells the tests.
+
+/// A PostgreSQL server on which each platform gets a database of its own; unset: SQLite.
+pub const DATABASE_URL: &str = "E2E_DATABASE_URL";
+
+/// Folder with `node/` (json-server) and `python/` (a venv with httpx).
+pub const TOOLS: &str = "E2E_TOOLS";
+
+/// Set: a client that is not installed fails its test instead of skipping it.
+pub const REQUIRE_CLIENTS: &str = "E2E_REQUIRE_CLIENTS";
+
+/// The variable's value, if it is set and not empty.
+#[expect(clippy::disallowed_methods, reason = "the tests have no configuration but this")]
+pub fn get(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

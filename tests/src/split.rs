@@ -1,0 +1,158 @@
+//! The planes as two processes, each with a data folder of its own, on ports that stay the same
+//! over restarts.
+
+use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+use crate::api::Application;
+use crate::call::Caller;
+use crate::database::Database;
+use crate::files;
+use crate::platform::ready;
+use crate::process::Process;
+use crate::turn::Turn;
+use crate::urls::Urls;
+use crate::wait;
+
+pub struct Split {
+    pub control: Option<Process>,
+    pub proxy: Option<Process>,
+    pub urls: Urls,
+    data: TempDir,
+    database: Option<Database>,
+    _turn: Turn,
+}
+
+impl Split {
+    pub async fn start() -> Self {
+        let turn = Turn::among_others().await;
+        let url = || format!("http://127.0.0.1:{}", free_port());
+        let urls = Urls::default();
+        urls.set(&url(), &url(), &url());
+        let data = TempDir::new().expect("a temporary folder");
+        let database = Database::create();
+        let mut split = Self { control: None, proxy: None, urls, data, database, _turn: turn };
+        split.start_control().await;
+        split.copy_token().await;
+        split.start_proxy().await;
+        split
+    }
+
+    pub fn control_dir(&self) -> PathBuf {
+        self.data.path().join("control")
+    }
+
+    pub fn proxy_dir(&self) -> PathBuf {
+        self.data.path().join("edge")
+    }
+
+    pub async fn start_control(&mut self) {
+        let folder = self.control_dir();
+        let listen = address(&self.urls.control());
+        let mut args = vec!["--data-dir", text(&folder), "--listen", &listen];
+        let url = self.database.as_ref().map(Database::url);
+        if let Some(url) = &url {
+            args.extend(["--database-url", url]);
+        }
+        // The tests' upstreams are on this machine.
+        let env = [("AUTHSOME_CONTROL__EGRESS__ALLOW", "[\"127.0.0.0/8\"]")];
+        let mut process = Process::start("authsome-control-plane", &args, &env);
+        ready(&mut [&mut process], &[self.urls.control()]).await;
+        self.control = Some(process);
+    }
+
+    /// Starts the proxy and waits for it to be ready.
+    pub async fn start_proxy(&mut self) {
+        let mut process = self.spawn_proxy();
+        ready(&mut [&mut process], &[self.urls.proxy_admin()]).await;
+        self.proxy = Some(process);
+    }
+
+    /// Starts the proxy only.
+    pub fn spawn_proxy(&self) -> Process {
+        let folder = self.proxy_dir();
+        let (listen, admin) = (address(&self.urls.proxy()), address(&self.urls.proxy_admin()));
+        let control = self.urls.control();
+        let args = [
+            "--data-dir",
+            text(&folder),
+            "--listen",
+            &listen,
+            "--admin-listen",
+            &admin,
+            "--control-url",
+            &control,
+        ];
+        Process::start("authsome-proxy", &args, &[])
+    }
+
+    pub fn control(&mut self) -> &mut Process {
+        self.control.as_mut().expect("the control plane runs")
+    }
+
+    pub fn proxy(&mut self) -> &mut Process {
+        self.proxy.as_mut().expect("the proxy runs")
+    }
+
+    pub fn caller(&self, application: &Application) -> Caller {
+        Caller::new(&self.urls, &application.id, &application.secret_key)
+    }
+
+    /// The proxy's files of one kind (`snapshots`, `journal`), newest last.
+    pub fn proxy_files(&self, kind: &str) -> Vec<PathBuf> {
+        let mut found = files::all(&self.proxy_dir().join("proxy").join(kind));
+        found.sort_by_key(|file| modified(file));
+        found
+    }
+
+    /// Waits for the last change to be in a snapshot on disk, which is promised within two
+    /// seconds. Snapshots are compressed: that they stand still is all that can be seen of them.
+    pub async fn snapshots_written(&self) {
+        let (still, deadline) = (Duration::from_millis(2500), Duration::from_secs(15));
+        wait::settled("snapshots", still, deadline, async || {
+            let files = self.proxy_files("snapshots");
+            files.iter().map(|file| modified(file)).collect::<Vec<_>>()
+        })
+        .await;
+    }
+
+    /// The proxy's folder gets its own copy of the token that lets it in.
+    async fn copy_token(&self) {
+        let from = self.control_dir().join("node.token");
+        wait::until("the node token is written", Duration::from_secs(10), async || {
+            from.exists().then_some(())
+        })
+        .await;
+        fs::create_dir(self.proxy_dir()).expect("a new folder");
+        fs::copy(from, self.proxy_dir().join("node.token")).expect("a copy");
+    }
+}
+
+/// A port that nobody listens on, below the range from which outgoing connections take theirs, so
+/// that it is still free after a restart.
+pub fn free_port() -> u16 {
+    loop {
+        let random = RandomState::new().build_hasher().finish();
+        let port = u16::try_from(15_000 + random % 15_000).expect("below 30,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    file.metadata().and_then(|meta| meta.modified()).ok()
+}
+
+fn address(url: &str) -> String {
+    url.strip_prefix("http://").expect("a plain URL").to_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
