@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method};
 use reqwest::Client;
@@ -185,7 +185,7 @@ impl Api {
     /// Waits for the application to be active.
     pub async fn active(&self, application: &str) {
         let path = format!("/control/v1/applications/{application}");
-        wait::until("the application is active", Duration::from_secs(20), async || {
+        wait::gently("the application is active", Duration::from_secs(20), async || {
             let answer = self.get(&path).await.expect(200);
             let status = answer.text("/status");
             assert_ne!(status, "failed", "{answer:?}");
@@ -227,15 +227,15 @@ impl Api {
 
     /// Waits for the count to be exactly this; panics at once when it is more.
     pub async fn requests_become(&self, workspace: &str, wanted: u64, deadline: Duration) {
-        let mut last = 0;
+        let began = Instant::now();
         let what = format!("usage becomes {wanted}");
-        let reached = wait::until(&what, deadline + Duration::from_secs(10), async || {
-            last = self.requests(workspace).await;
-            assert!(last <= wanted, "usage is {last}, with {wanted} calls admitted");
-            (last == wanted).then(std::time::Instant::now)
-        });
-        let began = std::time::Instant::now();
-        let took = reached.await - began;
+        wait::gently(&what, deadline + Duration::from_secs(10), async || {
+            let now = self.requests(workspace).await;
+            assert!(now <= wanted, "usage is {now}, with {wanted} calls admitted");
+            (now == wanted).then_some(())
+        })
+        .await;
+        let took = began.elapsed();
         assert!(took <= deadline, "usage became {wanted} only after {took:?}");
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::wait;
 
 /// Longest time that a drain may take.
-const DRAIN: Duration = Duration::from_secs(30);
+const DRAIN: Duration = Duration::from_secs(40);
 
 pub struct Process {
     name: String,
