@@ -1,1 +1,32 @@
-//! (being written)
+//! The control plane of AuthSome Cloud: the dashboard's API over SQLite or PostgreSQL, and the source
+//! of the configuration that proxies serve from.
+//!
+//! One way down: surface (`http`) → domain function → SQL. Domains depend in one direction:
+//! `identity` ← `workspaces` ← `applications` ← `keys` ← `metering`, with `distribution` on top.
+
+#[macro_use]
+pub mod db;
+
+pub mod actor;
+pub mod app;
+pub mod applications;
+pub mod config;
+pub mod distribution;
+mod duration;
+pub mod error;
+pub mod files;
+pub mod http;
+pub mod identity;
+pub mod jobs;
+pub mod keys;
+pub mod mail;
+mod merge;
+pub mod metering;
+pub mod page;
+pub mod platform;
+pub mod proxies;
+pub mod revisions;
+pub mod sealed;
+pub mod serve;
+pub mod worker;
+pub mod workspaces;

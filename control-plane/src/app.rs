@@ -1,0 +1,84 @@
+//! The control plane's one state, shared by every handler and job: settings, database, keys, mail.
+//! Cheap to clone. Opening it migrates the database and settles what a restart may have changed.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use authsome_shared::clock::Clock;
+use authsome_shared::secret::Secret;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::config::{Config, given};
+use crate::db::Db;
+use crate::files;
+use crate::identity::password::Passwords;
+use crate::identity::throttle::AddressLimits;
+use crate::identity::token::TokenKeys;
+use crate::mail::Mailer;
+use crate::platform;
+use crate::sealed::Sealer;
+
+#[derive(Debug, Clone)]
+pub struct App(Arc<State>);
+
+#[derive(Debug)]
+pub struct State {
+    pub config: Config,
+    pub db: Db,
+    pub clock: Clock,
+    pub sealer: Sealer,
+    pub tokens: TokenKeys,
+    pub passwords: Passwords,
+    pub address_limits: AddressLimits,
+    pub mailer: Mailer,
+    /// What a proxy shows to be let in.
+    pub node_token: Secret<String>,
+}
+
+impl Deref for App {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl App {
+    /// Opens the data directory and the database.
+    pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        files::prepare_data_dir(&config.data_dir)?;
+        let db =
+            Db::open(&config.database(), config.database.max_connections, clock.clone()).await?;
+        let sealer = Sealer::load(given(&config.platform.master_key), &config.data_dir)?;
+        let node_token = match given(&config.nodes.token) {
+            Some(token) => token.clone(),
+            None => files::secret_or_create(&config.data_dir.join("node.token"), random_token)?,
+        };
+        let mut tx = db.write().await?;
+        platform::settle(&mut tx, &config).await?;
+        let tokens = TokenKeys::load(&mut tx, &sealer).await?;
+        tx.commit().await?;
+        let mailer = Mailer::new(&config.mail, &config.data_dir)?;
+        let address_limits = AddressLimits::new(&config.identity);
+        Ok(Self(Arc::new(State {
+            passwords: Passwords::new(),
+            config,
+            db,
+            clock,
+            sealer,
+            tokens,
+            address_limits,
+            mailer,
+            node_token,
+        })))
+    }
+}
+
+/// 256 random bits as text.
+pub fn random_token() -> String {
+    let mut bytes = [0; 32];
+    SystemRandom::new().fill(&mut bytes).expect("the system's random source works");
+    URL_SAFE_NO_PAD.encode(bytes)
+}

@@ -1,0 +1,494 @@
+//! An application's `config` (design section 9): what may stand in it, its defaults, and what
+//! proxies get of it. What the user gave is stored as given; unknown fields are refused by name.
+
+use std::net::IpAddr;
+
+use authsome_shared::egress;
+use authsome_shared::route::RoutePattern;
+use authsome_shared::snapshot::{self, ApplicationStatus, KeySource, RateLimit, Timeouts};
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::{Host, Url};
+
+use super::Application;
+use crate::duration;
+use crate::error::{Checks, Error, Result, Violation};
+
+const MAX_URLS: usize = 16;
+const MAX_ROUTES: usize = 500;
+const MAX_BODY_BYTES: u64 = 1 << 40;
+pub const REGION_RULE: &str = "`region` must have 1 to 32 lower-case letters, digits and hyphens";
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApplicationConfig {
+    pub mode: Mode,
+    pub session: Session,
+    /// Shown in `X-AuthSome-Region` instead of the application's own.
+    pub region: Option<String>,
+    /// `None`: the platform's default upstream.
+    pub upstream: Option<Upstream>,
+    /// Replaces the default route table when not empty.
+    pub routes: Vec<Route>,
+    pub rate_limit: Option<RateLimitConfig>,
+    pub quota: Option<Quota>,
+    pub max_body_bytes: u64,
+    pub keys: Keys,
+    pub end_user: EndUser,
+}
+
+impl Default for ApplicationConfig {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Saas,
+            session: Session::default(),
+            region: None,
+            upstream: None,
+            routes: vec![],
+            rate_limit: None,
+            quota: None,
+            max_body_bytes: 1 << 30,
+            keys: Keys::default(),
+            end_user: EndUser::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Saas,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Session {
+    /// A duration: for the application's own use.
+    pub timeout: String,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { timeout: "7d".into() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Upstream {
+    pub urls: Vec<String>,
+    #[serde(default)]
+    pub preserve_host: bool,
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    #[serde(default)]
+    pub timeouts: UpstreamTimeouts,
+}
+
+/// Asked when the application is provisioned. Without one, any answer will do.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct HealthCheck {
+    pub path: String,
+    pub timeout_ms: u64,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self { path: "/health".into(), timeout_ms: 5_000 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct UpstreamTimeouts {
+    pub connect_ms: u64,
+    pub first_byte_ms: u64,
+    pub idle_ms: u64,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        let Timeouts { connect_ms, first_byte_ms, idle_ms } = Timeouts::default();
+        Self { connect_ms, first_byte_ms, idle_ms }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    #[serde(rename = "match")]
+    pub pattern: RoutePattern,
+    #[serde(default)]
+    pub scope: Option<String>,
+    #[serde(default)]
+    pub public: bool,
+    #[serde(default = "one")]
+    pub cost: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// `requests` in each window; `burst` at once, as many as `requests` unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RateLimitConfig {
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    pub requests: u32,
+    /// One second unless said otherwise; up to an hour.
+    #[serde(default = "one_second")]
+    #[schema(minimum = 1, maximum = 3_600_000, default = 1000)]
+    pub window_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    pub burst: Option<u32>,
+}
+
+fn one_second() -> u64 {
+    1000
+}
+
+impl RateLimitConfig {
+    pub fn check(&self, checks: &mut Checks, field: &str) {
+        let number = |n| (1..=1_000_000).contains(&n);
+        checks.check(
+            number(self.requests),
+            &format!("{field}.requests"),
+            "`requests` must be 1 to 1000000",
+        );
+        checks.check(
+            (1..=3_600_000).contains(&self.window_ms),
+            &format!("{field}.windowMs"),
+            "`windowMs` must be 1 to 3600000",
+        );
+        checks.check(
+            self.burst.is_none_or(number),
+            &format!("{field}.burst"),
+            "`burst` must be 1 to 1000000",
+        );
+    }
+
+    pub fn to_wire(self) -> RateLimit {
+        RateLimit {
+            requests: self.requests,
+            window_ms: self.window_ms,
+            burst: self.burst.unwrap_or(self.requests),
+        }
+    }
+}
+
+/// Request units per calendar month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    pub requests: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    pub accept: Vec<KeySource>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { accept: vec![KeySource::Bearer] }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EndUser {
+    /// Response header in which the upstream names the end user.
+    pub header: String,
+}
+
+impl Default for EndUser {
+    fn default() -> Self {
+        Self { header: "X-AuthSome-User-ID".into() }
+    }
+}
+
+impl ApplicationConfig {
+    /// Reads what the user gave; the violation names the field from `config.` on.
+    pub fn parse(raw: &Map<String, Value>) -> Result<Self> {
+        let value = Value::Object(raw.clone());
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = match error.path().to_string().as_str() {
+                "." => "config".to_owned(),
+                path => format!("config.{path}"),
+            };
+            Error::Invalid(vec![Violation::from_serde(&path, &error.inner().to_string())])
+        })
+    }
+
+    /// The rules that types don't express.
+    pub fn validate(&self, egress_allow: &[IpNet]) -> Result<()> {
+        let mut checks = Checks::default();
+        let timeout = duration::parse(&self.session.timeout);
+        checks.check(
+            timeout.is_some(),
+            "config.session.timeout",
+            format!("`timeout` {}", duration::RULE),
+        );
+        if let Some(region) = &self.region {
+            checks.check(is_region(region), "config.region", REGION_RULE);
+        }
+        if let Some(upstream) = &self.upstream {
+            upstream.check(&mut checks, egress_allow);
+        }
+        self.check_routes(&mut checks);
+        if let Some(limit) = &self.rate_limit {
+            limit.check(&mut checks, "config.rateLimit");
+        }
+        checks.check(
+            (1..=MAX_BODY_BYTES).contains(&self.max_body_bytes),
+            "config.maxBodyBytes",
+            format!("`maxBodyBytes` must be 1 to {MAX_BODY_BYTES}"),
+        );
+        checks.check(
+            !self.keys.accept.is_empty(),
+            "config.keys.accept",
+            "`accept` must name at least one place: bearer, x-api-key, query",
+        );
+        let header = http::HeaderName::from_bytes(self.end_user.header.as_bytes());
+        checks.check(
+            header.is_ok(),
+            "config.endUser.header",
+            "`header` must be the name of an HTTP header",
+        );
+        checks.finish()
+    }
+
+    fn check_routes(&self, checks: &mut Checks) {
+        checks.check(
+            self.routes.len() <= MAX_ROUTES,
+            "config.routes",
+            format!("there may be at most {MAX_ROUTES} routes"),
+        );
+        for (i, route) in self.routes.iter().enumerate() {
+            let field = format!("config.routes[{i}]");
+            if self.routes[..i].iter().any(|other| other.pattern == route.pattern) {
+                let message = format!("`{}` is listed twice, which is ambiguous", route.pattern);
+                checks.fail(format!("{field}.match"), message);
+            }
+            if let Some(scope) = &route.scope {
+                checks.check(is_scope(scope), &format!("{field}.scope"), SCOPE_RULE);
+            }
+            checks.check(
+                (1..=10_000).contains(&route.cost),
+                &format!("{field}.cost"),
+                "`cost` must be 1 to 10000",
+            );
+        }
+    }
+
+    /// What proxies get.
+    pub fn to_wire(
+        &self,
+        application: &Application,
+        status: ApplicationStatus,
+    ) -> snapshot::Application {
+        snapshot::Application {
+            id: application.id.clone(),
+            workspace: application.workspace_id.clone(),
+            environment: application.environment.as_str().to_owned(),
+            region: self.region.clone().unwrap_or_else(|| application.region.clone()),
+            status,
+            upstream: self.upstream.as_ref().map(Upstream::to_wire),
+            routes: self.routes.iter().map(Route::to_wire).collect(),
+            rate_limit: self.rate_limit.map(RateLimitConfig::to_wire),
+            quota: self.quota.map(|quota| quota.requests),
+            max_body_bytes: self.max_body_bytes,
+            accept: self.keys.accept.clone(),
+            end_user_header: self.end_user.header.clone(),
+        }
+    }
+}
+
+impl Route {
+    fn to_wire(&self) -> snapshot::Route {
+        snapshot::Route {
+            pattern: self.pattern.clone(),
+            scope: self.scope.clone(),
+            public: self.public,
+            cost: self.cost,
+        }
+    }
+}
+
+impl Upstream {
+    fn check(&self, checks: &mut Checks, egress_allow: &[IpNet]) {
+        checks.check(
+            (1..=MAX_URLS).contains(&self.urls.len()),
+            "config.upstream.urls",
+            format!("`urls` must hold 1 to {MAX_URLS} URLs"),
+        );
+        for (i, url) in self.urls.iter().enumerate() {
+            if let Err(message) = check_url(url, egress_allow) {
+                checks.fail(format!("config.upstream.urls[{i}]"), message);
+            }
+        }
+        let timeouts = [
+            ("connectMs", self.timeouts.connect_ms),
+            ("firstByteMs", self.timeouts.first_byte_ms),
+            ("idleMs", self.timeouts.idle_ms),
+        ];
+        for (name, value) in timeouts {
+            checks.check(
+                (1..=3_600_000).contains(&value),
+                &format!("config.upstream.timeouts.{name}"),
+                format!("`{name}` must be 1 to 3600000"),
+            );
+        }
+        if let Some(health) = &self.health_check {
+            checks.check(
+                health.path.starts_with('/') && health.path.bytes().all(|b| b.is_ascii_graphic()),
+                "config.upstream.healthCheck.path",
+                "`path` must begin with `/` and hold printable characters only",
+            );
+            checks.check(
+                (1..=60_000).contains(&health.timeout_ms),
+                "config.upstream.healthCheck.timeoutMs",
+                "`timeoutMs` must be 1 to 60000",
+            );
+        }
+    }
+
+    fn to_wire(&self) -> snapshot::Upstream {
+        let UpstreamTimeouts { connect_ms, first_byte_ms, idle_ms } = self.timeouts;
+        snapshot::Upstream {
+            urls: self.urls.clone(),
+            preserve_host: self.preserve_host,
+            timeouts: Timeouts { connect_ms, first_byte_ms, idle_ms },
+        }
+    }
+}
+
+fn check_url(text: &str, egress_allow: &[IpNet]) -> std::result::Result<(), String> {
+    let url = Url::parse(text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("the URL must begin with http:// or https://".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the URL must not hold credentials".into());
+    }
+    if url.query().is_some() || url.fragment().is_some() || text.len() > 2048 {
+        return Err(
+            "the URL must have no query and no fragment, and at most 2048 characters".into()
+        );
+    }
+    let address = match url.host() {
+        Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
+        Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
+        Some(Host::Domain(_)) => None,
+        None => return Err("the URL must name a host".into()),
+    };
+    // Names are judged when they are resolved, at each connection; addresses already here.
+    match address {
+        Some(address) if !egress::is_allowed(address, egress_allow) => Err(format!(
+            "{address} is not a public address; the operator can allow its network by egress.allow"
+        )),
+        _ => Ok(()),
+    }
+}
+
+pub const SCOPE_RULE: &str =
+    "a scope is `*` or `name:verb` of lower-case letters, digits, `-` and `_`";
+
+/// `*` or `name:verb`.
+pub fn is_scope(text: &str) -> bool {
+    let word = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+    };
+    text == "*"
+        || (text.len() <= 64
+            && text.split_once(':').is_some_and(|(name, verb)| word(name) && word(verb)))
+}
+
+pub fn is_region(text: &str) -> bool {
+    (1..=32).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(value: Value) -> Result<ApplicationConfig> {
+        let Value::Object(map) = value else { panic!("not an object") };
+        let config = ApplicationConfig::parse(&map)?;
+        config.validate(&["127.0.0.0/8".parse().unwrap()])?;
+        Ok(config)
+    }
+
+    #[test]
+    fn an_upstream_url_alone_is_enough() {
+        let config = read(json!({ "upstream": { "urls": ["http://api.example.com"] } })).unwrap();
+        assert_eq!(config.keys.accept, [KeySource::Bearer]);
+        assert_eq!(config.session.timeout, "7d");
+        assert_eq!(read(json!({})).unwrap(), ApplicationConfig::default());
+    }
+
+    #[test]
+    fn refusals_name_the_field() {
+        let upstream = |url: &str| json!({ "upstream": { "urls": [url] } });
+        for (value, field) in [
+            (json!({ "colour": 1 }), "config.colour"),
+            (json!({ "mode": "magic" }), "config.mode"),
+            (json!({ "session": { "timeout": "soon" } }), "config.session.timeout"),
+            (json!({ "upstream": {} }), "config.upstream.urls"),
+            (json!({ "upstream": { "urls": [] } }), "config.upstream.urls"),
+            (
+                json!({ "upstream": { "urls": ["http://a.b"], "weights": [1] } }),
+                "config.upstream.weights",
+            ),
+            (upstream("nowhere"), "config.upstream.urls[0]"),
+            (upstream("ftp://a.b"), "config.upstream.urls[0]"),
+            (upstream("http://u:p@a.b"), "config.upstream.urls[0]"),
+            (upstream("http://a.b/?x=1"), "config.upstream.urls[0]"),
+            (upstream("http://169.254.169.254/"), "config.upstream.urls[0]"),
+            (upstream("http://[::1]:80"), "config.upstream.urls[0]"),
+            (json!({ "routes": [{ "match": "users" }] }), "config.routes[0].match"),
+            (
+                json!({ "routes": [{ "match": "GET /a", "scope": "A b" }] }),
+                "config.routes[0].scope",
+            ),
+            (
+                json!({ "routes": [{ "match": "GET /a" }, { "match": "GET /a" }] }),
+                "config.routes[1].match",
+            ),
+            (json!({ "routes": [{ "match": "GET /a", "cost": 0 }] }), "config.routes[0].cost"),
+            (json!({ "rateLimit": { "requests": 0 } }), "config.rateLimit.requests"),
+            (json!({ "rateLimit": { "requests": 1, "mode": "strict" } }), "config.rateLimit.mode"),
+            (json!({ "quota": { "requests": -1 } }), "config.quota.requests"),
+            (json!({ "maxBodyBytes": 0 }), "config.maxBodyBytes"),
+            (json!({ "keys": { "accept": [] } }), "config.keys.accept"),
+            (json!({ "keys": { "accept": ["cookie"] } }), "config.keys.accept[0]"),
+            (json!({ "endUser": { "header": "a b" } }), "config.endUser.header"),
+        ] {
+            let error = read(value.clone()).expect_err(&value.to_string());
+            let Error::Invalid(violations) = error else { panic!("{value}: {error:?}") };
+            assert_eq!(violations[0].field, field, "{value}: {}", violations[0].message);
+        }
+        assert!(read(upstream("http://127.0.0.1:3000/base")).is_ok());
+    }
+
+    #[test]
+    fn scopes() {
+        for good in ["*", "users:read", "my-thing_2:do"] {
+            assert!(is_scope(good), "{good}");
+        }
+        for bad in ["", "users", ":read", "users:", "Users:read", "users:*", "a:b:c", "a b:c"] {
+            assert!(!is_scope(bad), "{bad}");
+        }
+    }
+}

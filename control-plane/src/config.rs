@@ -1,0 +1,341 @@
+//! Settings: `config/control-plane.toml` (compiled in), a file, the environment and flags, in that
+//! order of rising precedence. Loaded once, in `main`. Unknown and impossible settings are errors
+//! that name the key and where it was set.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use authsome_shared::secret::Secret;
+use authsome_shared::snapshot::DefaultUpstream;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::db::Location;
+
+/// The documented defaults.
+pub const DEFAULTS: &str = include_str!("../../config/control-plane.toml");
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub server: Server,
+    pub database: Database,
+    pub proxy: Proxy,
+    pub nodes: Nodes,
+    pub platform: Platform,
+    pub applications: Applications,
+    pub egress: Egress,
+    pub identity: Identity,
+    pub mail: Mail,
+    pub distribution: Distribution,
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "./data".into(),
+            server: Server::default(),
+            database: Database::default(),
+            proxy: Proxy::default(),
+            nodes: Nodes::default(),
+            platform: Platform::default(),
+            applications: Applications::default(),
+            egress: Egress::default(),
+            identity: Identity::default(),
+            mail: Mail::default(),
+            distribution: Distribution::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub trusted_proxies: Vec<IpNet>,
+    pub drain_seconds: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 8080).into(), trusted_proxies: vec![], drain_seconds: 30 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    pub url: Secret<String>,
+    pub max_connections: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: Secret::default(), max_connections: 10 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Proxy {
+    pub public_url: String,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self { public_url: "http://127.0.0.1:8081".into() }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nodes {
+    pub token: Secret<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Platform {
+    pub master_key: Secret<String>,
+    pub dashboard_url: String,
+}
+
+impl Default for Platform {
+    fn default() -> Self {
+        Self {
+            master_key: Secret::default(),
+            dashboard_url: "http://127.0.0.1:8080/dashboard".into(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Applications {
+    pub default_upstream: String,
+    pub provision_attempts: u32,
+    pub provision_backoff_ms: u64,
+    pub provision_timeout_ms: u64,
+}
+
+impl Default for Applications {
+    fn default() -> Self {
+        Self {
+            default_upstream: String::new(),
+            provision_attempts: 3,
+            provision_backoff_ms: 2_000,
+            provision_timeout_ms: 10_000,
+        }
+    }
+}
+
+impl Applications {
+    /// What the operator says about the default upstream; `None` leaves it as it was.
+    pub fn default_upstream(&self) -> anyhow::Result<Option<Option<DefaultUpstream>>> {
+        Ok(match self.default_upstream.as_str() {
+            "" => None,
+            "none" => Some(None),
+            "echo" => Some(Some(DefaultUpstream::Echo)),
+            url => {
+                check_http_url("applications.default_upstream", url)?;
+                Some(Some(DefaultUpstream::Url(url.to_owned())))
+            }
+        })
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Egress {
+    /// `None` leaves it as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<IpNet>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    pub access_token_seconds: u64,
+    pub refresh_token_days: u32,
+    pub registrations_per_minute: u32,
+    pub logins_per_minute: u32,
+    pub max_failed_logins: u32,
+    pub failed_login_window_seconds: u32,
+    pub invitation_days: u32,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            access_token_seconds: 900,
+            refresh_token_days: 30,
+            registrations_per_minute: 15,
+            logins_per_minute: 60,
+            max_failed_logins: 10,
+            failed_login_window_seconds: 900,
+            invitation_days: 7,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mail {
+    pub from: String,
+    pub smtp_url: Secret<String>,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self { from: "AuthSome Cloud <no-reply@localhost>".into(), smtp_url: Secret::default() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Distribution {
+    pub keep_revisions_hours: u32,
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Self { keep_revisions_hours: 72 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}
+
+impl Config {
+    /// Defaults, `file`, environment and `flags` (dotted keys), checked.
+    pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> anyhow::Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(path) = file {
+            ensure!(path.is_file(), "there is no config file {}", path.display());
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        figment = figment.merge(Env::prefixed("AUTHSOME_CONTROL__").split("__"));
+        for (key, value) in flags {
+            figment = figment.merge((*key, value));
+        }
+        let config: Self = figment.extract().map_err(|error| {
+            let problems: Vec<String> = error.into_iter().map(|e| e.to_string()).collect();
+            anyhow::anyhow!("the settings are not valid: {}", problems.join("; "))
+        })?;
+        config.validate().context("the settings are not valid")?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> anyhow::Result<()> {
+        check_http_url("proxy.public_url", &self.proxy.public_url)?;
+        check_http_url("platform.dashboard_url", &self.platform.dashboard_url)?;
+        self.applications.default_upstream()?;
+        ensure!(self.applications.provision_attempts > 0, "applications.provision_attempts is 0");
+        ensure!(self.identity.access_token_seconds > 0, "identity.access_token_seconds is 0");
+        ensure!(self.identity.max_failed_logins > 0, "identity.max_failed_logins is 0");
+        let database = self.database.url.expose();
+        if !database.is_empty()
+            && !["postgres://", "postgresql://"].iter().any(|scheme| database.starts_with(scheme))
+        {
+            bail!("database.url must begin with postgres:// (leave it empty for SQLite)");
+        }
+        self.mail
+            .from
+            .parse::<lettre::message::Mailbox>()
+            .with_context(|| format!("mail.from is not an address: {:?}", self.mail.from))?;
+        Ok(())
+    }
+
+    pub fn database(&self) -> Location {
+        let url = self.database.url.expose();
+        Location::new((!url.is_empty()).then_some(url), &self.data_dir)
+    }
+}
+
+/// The secret, unless it is the empty default.
+pub fn given(secret: &Secret<String>) -> Option<&Secret<String>> {
+    (!secret.expose().is_empty()).then_some(secret)
+}
+
+fn check_http_url(key: &str, text: &str) -> anyhow::Result<()> {
+    let url = Url::parse(text).with_context(|| format!("{key} is not a URL: {text:?}"))?;
+    ensure!(
+        matches!(url.scheme(), "http" | "https") && url.has_host(),
+        "{key} must begin with http:// or https://, not {text:?}"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_file_is_the_default() {
+        let documented: Config = Figment::from(Toml::string(DEFAULTS)).extract().unwrap();
+        assert_eq!(documented, Config::default());
+    }
+
+    #[test]
+    fn every_setting_is_documented() {
+        let value = toml_keys(&serde_json::to_value(Config::default()).unwrap(), "");
+        for key in value {
+            let name = key.rsplit('.').next().unwrap();
+            assert!(DEFAULTS.contains(&format!("{name} =")), "{key} is not in the file");
+        }
+    }
+
+    fn toml_keys(value: &serde_json::Value, prefix: &str) -> Vec<String> {
+        match value.as_object() {
+            Some(object) => object
+                .iter()
+                .flat_map(|(key, value)| toml_keys(value, &format!("{prefix}.{key}")))
+                .collect(),
+            None => vec![prefix.to_owned()],
+        }
+    }
+
+    #[test]
+    fn bad_settings_name_their_key() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, word) in [
+            ("colour = 1", "colour"),
+            ("[server]\nlisten = \"nowhere\"", "listen"),
+            ("[database]\nurl = \"mysql://x\"", "database.url"),
+            ("[applications]\ndefault_upstream = \"ftp://x\"", "applications.default_upstream"),
+            ("[mail]\nfrom = \"nobody\"", "mail.from"),
+            ("[proxy\n", "expected"),
+        ] {
+            let path = folder.path().join("c.toml");
+            std::fs::write(&path, text).unwrap();
+            let error = Config::load(Some(&path), &[]).expect_err(text);
+            assert!(format!("{error:#}").contains(word), "{text}: {error:#}");
+        }
+        let missing = Config::load(Some(&folder.path().join("none.toml")), &[]).expect_err("none");
+        assert!(missing.to_string().contains("none.toml"));
+    }
+}

@@ -1,0 +1,84 @@
+//! A transaction on either database. It rolls back when dropped without a commit.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
+
+use super::wake::{Topic, Wakes};
+
+#[derive(Debug)]
+enum Inner {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// The connection that a query macro runs on.
+pub enum Connection<'a> {
+    Sqlite(&'a mut SqliteConnection),
+    Postgres(&'a mut PgConnection),
+}
+
+/// One transaction, one instant: [`Tx::now`] does not move.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Inner,
+    now: DateTime<Utc>,
+    wakes: Wakes,
+    topics: BTreeSet<Topic>,
+}
+
+impl Tx {
+    pub(super) fn sqlite(
+        inner: Transaction<'static, Sqlite>,
+        now: DateTime<Utc>,
+        wakes: &Wakes,
+    ) -> Self {
+        let inner = Inner::Sqlite(inner);
+        Self { inner, now, wakes: wakes.clone(), topics: BTreeSet::new() }
+    }
+
+    pub(super) fn postgres(
+        inner: Transaction<'static, Postgres>,
+        now: DateTime<Utc>,
+        wakes: &Wakes,
+    ) -> Self {
+        let inner = Inner::Postgres(inner);
+        Self { inner, now, wakes: wakes.clone(), topics: BTreeSet::new() }
+    }
+
+    /// When the transaction began, by the injected clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// For the query macros.
+    pub fn connection(&mut self) -> Connection<'_> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => Connection::Sqlite(&mut *tx),
+            Inner::Postgres(tx) => Connection::Postgres(&mut *tx),
+        }
+    }
+
+    /// Tells the subscribers of a topic once this transaction has committed, and only then.
+    pub fn wake(&mut self, topic: Topic) {
+        self.topics.insert(topic);
+    }
+
+    pub async fn commit(mut self) -> sqlx::Result<()> {
+        for topic in &self.topics {
+            // PostgreSQL delivers notifications on commit; SQLite has no other process to tell.
+            if let Inner::Postgres(tx) = &mut self.inner {
+                Wakes::notify(tx, *topic).await?;
+            }
+        }
+        match self.inner {
+            Inner::Sqlite(tx) => tx.commit().await?,
+            Inner::Postgres(tx) => tx.commit().await?,
+        }
+        for topic in self.topics {
+            self.wakes.wake(topic);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! The HTTP surfaces over the domains: `control` for the dashboard's users, `node` for proxies, and
+//! the probes. Handlers extract, open a transaction, call the domain, commit, respond; they know no
+//! SQL and make no rules.
+
+pub mod control;
+pub mod error;
+mod extract;
+mod layers;
+mod metrics;
+mod node;
+mod openapi;
+mod probe;
+mod session;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+/// Everything that the control plane answers. `stop` ends the proxies' streams at shutdown.
+pub fn router(app: &App, stop: &CancellationToken) -> Router {
+    let (control, description) = documented();
+    Router::new()
+        .merge(control)
+        .merge(openapi::router(description))
+        .merge(node::router(stop))
+        .merge(probe::router())
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn(layers::finish))
+        .with_state(app.clone())
+}
+
+/// The API's description, as served at `/control/v1/openapi.json`.
+pub fn description() -> utoipa::openapi::OpenApi {
+    documented().1
+}
+
+fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(openapi::base()).merge(control::router()).split_for_parts()
+}

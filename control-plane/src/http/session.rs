@@ -1,0 +1,68 @@
+//! Who calls: the bearer of an access token, or of the node token.
+
+use authsome_shared::secret::Secret;
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use ring::digest::{SHA256, digest};
+
+use crate::actor::Actor;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::identity::session;
+
+/// A signed-in user, whose session stood a moment ago.
+#[derive(Debug)]
+pub struct SignedIn(pub Actor);
+
+impl FromRequestParts<App> for SignedIn {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let token = bearer(parts)
+            .ok_or(Error::Unauthenticated("Send an access token: `Authorization: Bearer …`"))?;
+        session::authenticate(app, token).await.map(Self)
+    }
+}
+
+/// A signed-in platform admin.
+#[derive(Debug)]
+pub struct PlatformAdmin(#[expect(dead_code, reason = "proof, not data")] pub Actor);
+
+impl FromRequestParts<App> for PlatformAdmin {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let SignedIn(actor) = SignedIn::from_request_parts(parts, app).await?;
+        if !actor.platform_admin {
+            return Err(Error::Forbidden("This is for the platform's admins"));
+        }
+        Ok(Self(actor))
+    }
+}
+
+/// A proxy that knows the node token.
+#[derive(Debug)]
+pub struct Node;
+
+impl FromRequestParts<App> for Node {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let given = bearer(parts).is_some_and(|token| same(token, &app.node_token));
+        if given { Ok(Self) } else { Err(Error::Unauthenticated("The node token is wrong")) }
+    }
+}
+
+/// Compares digests, so that the time taken tells nothing of the secret.
+fn same(given: &str, secret: &Secret<String>) -> bool {
+    let hash = |text: &str| digest(&SHA256, text.as_bytes());
+    hash(given).as_ref() == hash(secret.expose()).as_ref()
+}
+
+fn bearer(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}

@@ -1,0 +1,216 @@
+//! Sessions: made at sign-in, prolonged by refresh tokens that each work once, ended by sign-out.
+//! A refresh token presented twice ends its session: one of the two holders has stolen it.
+
+use authsome_shared::id::{SessionId, UserId};
+use authsome_shared::secret::Secret;
+use chrono::TimeDelta;
+
+use super::throttle;
+use super::token::{OneTimeToken, digest};
+use super::user::{self, NewUser, User};
+use crate::actor::Actor;
+use crate::app::App;
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::{execute, fetch_optional};
+
+/// What a sign-in gives.
+#[derive(Debug)]
+pub struct SignIn {
+    pub user: User,
+    pub token: Secret<String>,
+    pub refresh_token: Secret<String>,
+    /// Lifetime of `token`, in seconds.
+    pub expires_in: u64,
+}
+
+/// A session that stands.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Session {
+    pub id: SessionId,
+    pub user_id: UserId,
+}
+
+const WRONG_CREDENTIALS: Error = Error::Unauthenticated("Wrong e-mail address or password");
+const WRONG_REFRESH: Error = Error::Unauthenticated("The refresh token is invalid or expired");
+
+/// Creates the account and signs it in. Hashing takes place outside of any transaction, which is
+/// why this and [`login`] open their own.
+pub async fn register(app: &App, new: NewUser) -> Result<SignIn> {
+    new.check()?;
+    let hash = app.passwords.hash(new.password.clone()).await?;
+    let mut tx = app.db.write().await?;
+    let user = user::create(&mut tx, &new, &hash).await?;
+    let sign_in = open(&mut tx, app, user).await?;
+    tx.commit().await?;
+    Ok(sign_in)
+}
+
+/// Signs in by password. One answer, and one duration, for unknown accounts and wrong passwords.
+pub async fn login(app: &App, email: &str, password: Secret<String>) -> Result<SignIn> {
+    let subject = user::normalise_email(email);
+    let mut tx = app.db.write().await?;
+    let allowed = throttle::count_attempt(&mut tx, &app.config.identity, &subject).await;
+    tx.commit().await?;
+    allowed?;
+
+    let mut tx = app.db.read().await?;
+    let (user, hash) = user::by_email(&mut tx, &subject).await?.unzip();
+    drop(tx);
+    let matches = app.passwords.verify(password, hash).await?;
+    let Some(user) = user.filter(|_| matches) else { return Err(WRONG_CREDENTIALS) };
+
+    let mut tx = app.db.write().await?;
+    throttle::clear(&mut tx, &subject).await?;
+    let sign_in = open(&mut tx, app, user).await?;
+    tx.commit().await?;
+    Ok(sign_in)
+}
+
+async fn open(tx: &mut Tx, app: &App, user: User) -> Result<SignIn> {
+    let now = tx.now();
+    let session = SessionId::new();
+    let lifetime = TimeDelta::days(app.config.identity.refresh_token_days.into());
+    execute!(
+        tx,
+        sqlx::query(
+            "insert into sessions (id, user_id, created_at, expires_at) values ($1, $2, $3, $4)"
+        )
+        .bind(&session)
+        .bind(&user.id)
+        .bind(now)
+        .bind(now + lifetime)
+    )?;
+    issue(tx, app, user, &session).await
+}
+
+/// Signs a token pair for a session; the session lives on for a whole lifetime from now.
+async fn issue(tx: &mut Tx, app: &App, user: User, session: &SessionId) -> Result<SignIn> {
+    let now = tx.now();
+    let settings = &app.config.identity;
+    let expires_at = now + TimeDelta::days(settings.refresh_token_days.into());
+    let refresh = OneTimeToken::new("rt_");
+    execute!(
+        tx,
+        sqlx::query(
+            "insert into refresh_tokens (digest, session_id, created_at, expires_at) \
+             values ($1, $2, $3, $4)"
+        )
+        .bind(&refresh.digest)
+        .bind(session)
+        .bind(now)
+        .bind(expires_at)
+    )?;
+    execute!(
+        tx,
+        sqlx::query("update sessions set expires_at = $1 where id = $2")
+            .bind(expires_at)
+            .bind(session)
+    )?;
+    let expires_in = settings.access_token_seconds;
+    let token = app.tokens.sign(&user.id, session, now, expires_in).map_err(Error::Internal)?;
+    Ok(SignIn { user, token, refresh_token: refresh.clear, expires_in })
+}
+
+/// Trades a refresh token for a new pair. Of parallel attempts one wins; the others count as reuse
+/// and end the session.
+pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<SignIn> {
+    let token = digest(refresh_token.expose());
+    let mut tx = app.db.write().await?;
+    let now = tx.now();
+    let won: Option<Session> = fetch_optional!(
+        tx,
+        sqlx::query_as(
+            "update refresh_tokens set used_at = $1 \
+             where digest = $2 and used_at is null and expires_at > $1 \
+             returning session_id as id, (select user_id from sessions \
+                 where sessions.id = refresh_tokens.session_id) as user_id"
+        )
+        .bind(now)
+        .bind(&token)
+    )?;
+    let Some(session) = won else {
+        revoke_family(&mut tx, &token).await?;
+        tx.commit().await?;
+        return Err(WRONG_REFRESH);
+    };
+    if !stands(&mut tx, &session.id).await? {
+        return Err(WRONG_REFRESH);
+    }
+    let user = user::by_id(&mut tx, &session.user_id).await?;
+    let sign_in = issue(&mut tx, app, user, &session.id).await?;
+    tx.commit().await?;
+    Ok(sign_in)
+}
+
+/// Ends the session that a used refresh token belongs to.
+async fn revoke_family(tx: &mut Tx, token: &str) -> Result<()> {
+    let now = tx.now();
+    let ended = execute!(
+        tx,
+        sqlx::query(
+            "update sessions set revoked_at = $1 where revoked_at is null and id in \
+             (select session_id from refresh_tokens where digest = $2 and used_at is not null)"
+        )
+        .bind(now)
+        .bind(token)
+    )?;
+    if ended > 0 {
+        tracing::warn!("a refresh token was used twice; its session has ended");
+    }
+    Ok(())
+}
+
+async fn stands(tx: &mut Tx, session: &SessionId) -> Result<bool> {
+    let now = tx.now();
+    let row: Option<(SessionId,)> = fetch_optional!(
+        tx,
+        sqlx::query_as(
+            "select id from sessions where id = $1 and revoked_at is null and expires_at > $2"
+        )
+        .bind(session)
+        .bind(now)
+    )?;
+    Ok(row.is_some())
+}
+
+/// Ends a session: its tokens are refused from now on.
+pub async fn revoke(tx: &mut Tx, session: &SessionId) -> Result<()> {
+    let now = tx.now();
+    execute!(
+        tx,
+        sqlx::query("update sessions set revoked_at = $1 where id = $2 and revoked_at is null")
+            .bind(now)
+            .bind(session)
+    )?;
+    Ok(())
+}
+
+/// The caller behind an access token, while the session stands.
+pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
+    const INVALID: Error = Error::Unauthenticated("The access token is invalid or expired");
+    let claims = app.tokens.verify(token, app.clock.now()).ok_or(INVALID)?;
+    let mut tx = app.db.read().await?;
+    let now = tx.now();
+    let row: Option<(UserId, String, bool)> = fetch_optional!(
+        tx,
+        sqlx::query_as(
+            "select users.id, users.email, users.platform_admin from sessions \
+             join users on users.id = sessions.user_id \
+             where sessions.id = $1 and sessions.user_id = $2 \
+             and sessions.revoked_at is null and sessions.expires_at > $3"
+        )
+        .bind(&claims.sid)
+        .bind(&claims.sub)
+        .bind(now)
+    )?;
+    let (user_id, email, platform_admin) = row.ok_or(INVALID)?;
+    Ok(Actor { user_id, session_id: claims.sid, email, platform_admin })
+}
+
+/// Forgets sessions that can never be used again.
+pub async fn prune(tx: &mut Tx) -> Result<u64> {
+    let now = tx.now();
+    let delete = "delete from sessions where expires_at <= $1 or revoked_at <= $2";
+    Ok(execute!(tx, sqlx::query(delete).bind(now).bind(now - TimeDelta::days(7)))?)
+}

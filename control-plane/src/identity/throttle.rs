@@ -1,0 +1,142 @@
+//! Limits on guessing: failed sign-ins per account (in the database, counted before the password is
+//! looked at, so that parallel guesses can't get past it) and attempts per client address (in
+//! memory, per replica).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
+
+use crate::config::Identity;
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::{execute, fetch_one};
+
+/// Counts an attempt on an account; refuses it when the window's allowance is used up. Commit this
+/// before the password is checked.
+pub async fn count_attempt(tx: &mut Tx, settings: &Identity, subject: &str) -> Result<()> {
+    let now = tx.now();
+    let window_ends = now + TimeDelta::seconds(settings.failed_login_window_seconds.into());
+    let (failures, window_ends_at): (i64, DateTime<Utc>) = fetch_one!(
+        tx,
+        sqlx::query_as(
+            "insert into login_throttles (subject, failures, window_ends_at) values ($1, 1, $2) \
+             on conflict (subject) do update set \
+               failures = case when login_throttles.window_ends_at <= $3 then 1 \
+                               else login_throttles.failures + 1 end, \
+               window_ends_at = case when login_throttles.window_ends_at <= $3 then $2 \
+                                     else login_throttles.window_ends_at end \
+             returning failures, window_ends_at"
+        )
+        .bind(subject)
+        .bind(window_ends)
+        .bind(now)
+    )?;
+    if failures > i64::from(settings.max_failed_logins) {
+        let retry_after = (window_ends_at - now).num_seconds().max(1).unsigned_abs();
+        return Err(Error::RateLimited { retry_after });
+    }
+    Ok(())
+}
+
+/// The account signed in: its count starts anew.
+pub async fn clear(tx: &mut Tx, subject: &str) -> Result<()> {
+    execute!(tx, sqlx::query("delete from login_throttles where subject = $1").bind(subject))?;
+    Ok(())
+}
+
+/// Forgets windows that have ended.
+pub async fn prune(tx: &mut Tx) -> Result<u64> {
+    let now = tx.now();
+    let delete = "delete from login_throttles where window_ends_at <= $1";
+    Ok(execute!(tx, sqlx::query(delete).bind(now))?)
+}
+
+/// What an address may do only so often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Attempt {
+    Register,
+    Login,
+}
+
+/// Attempts per client address and minute. Fixed windows: simple, and exact enough for a guard.
+#[derive(Debug)]
+pub struct AddressLimits {
+    registrations: u32,
+    logins: u32,
+    windows: Mutex<HashMap<(Attempt, IpAddr), Window>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    ends_at: DateTime<Utc>,
+    count: u32,
+}
+
+/// Addresses remembered before ended windows are swept out.
+const SWEEP_AT: usize = 10_000;
+
+impl AddressLimits {
+    pub fn new(settings: &Identity) -> Self {
+        Self {
+            registrations: settings.registrations_per_minute,
+            logins: settings.logins_per_minute,
+            windows: Mutex::default(),
+        }
+    }
+
+    /// Counts an attempt, or refuses it.
+    pub fn count(&self, attempt: Attempt, address: IpAddr, now: DateTime<Utc>) -> Result<()> {
+        let limit = match attempt {
+            Attempt::Register => self.registrations,
+            Attempt::Login => self.logins,
+        };
+        let mut windows = self.windows.lock();
+        if windows.len() >= SWEEP_AT {
+            windows.retain(|_, window| window.ends_at > now);
+        }
+        let fresh = Window { ends_at: now + TimeDelta::minutes(1), count: 0 };
+        let window = windows.entry((attempt, network(address))).or_insert(fresh);
+        if window.ends_at <= now {
+            *window = fresh;
+        }
+        if window.count >= limit {
+            let left = (window.ends_at - now).num_milliseconds().max(1).unsigned_abs();
+            return Err(Error::RateLimited { retry_after: left.div_ceil(1000) });
+        }
+        window.count += 1;
+        Ok(())
+    }
+}
+
+/// One customer holds a whole IPv6 /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_allowance_each_minute() {
+        let limits =
+            AddressLimits::new(&Identity { registrations_per_minute: 2, ..Identity::default() });
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let count =
+            |address: &str, now| limits.count(Attempt::Register, address.parse().unwrap(), now);
+        assert!(count("1.2.3.4", now).is_ok());
+        assert!(count("1.2.3.4", now).is_ok());
+        let refused = count("1.2.3.4", now + TimeDelta::seconds(20));
+        assert!(matches!(refused, Err(Error::RateLimited { retry_after: 40 })));
+        assert!(count("1.2.3.5", now).is_ok());
+        assert!(count("1.2.3.4", now + TimeDelta::seconds(60)).is_ok());
+        assert!(count("2001:db8::1", now).is_ok());
+        assert!(count("2001:db8::2", now).is_ok());
+        assert!(count("2001:db8::3", now).is_err());
+    }
+}

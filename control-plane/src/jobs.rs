@@ -1,0 +1,47 @@
+//! Background jobs: what must happen after a transaction has committed, written in that same
+//! transaction. Each is claimed by one replica at a time, tried again with growing pauses, and
+//! given up after its last attempt. A crash leaves the claim to expire; so every job must bear
+//! being done twice. What each kind does: `worker`.
+
+mod queue;
+
+use anyhow::Context;
+use authsome_shared::id::ApplicationId;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::mail::Mail;
+use crate::sealed::Sealer;
+pub use queue::{Claimed, claim, enqueue, finish, next_due, retry_after};
+
+const MAIL_PURPOSE: &str = "mail";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Job {
+    /// Bring an application from `provisioning` to `active` or `failed`.
+    Provision { application_id: ApplicationId },
+    /// Send a mail; sealed, because mails carry tokens.
+    SendMail { sealed: String },
+}
+
+impl Job {
+    pub fn mail(sealer: &Sealer, mail: &Mail) -> Result<Self> {
+        let clear = serde_json::to_vec(mail).map_err(Error::internal)?;
+        Ok(Self::SendMail { sealed: sealer.seal(MAIL_PURPOSE, &clear) })
+    }
+
+    /// What the jobs' table and the log call it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Provision { .. } => "provision",
+            Self::SendMail { .. } => "send_mail",
+        }
+    }
+}
+
+/// The mail in a job.
+pub fn open_mail(sealer: &Sealer, sealed: &str) -> anyhow::Result<Mail> {
+    let clear = sealer.open(MAIL_PURPOSE, sealed)?;
+    serde_json::from_slice(&clear).context("reading a sealed mail")
+}

@@ -1,0 +1,7 @@
+//! The metering ledger on the control plane's side (design section 7): batches of usage records are
+//! applied exactly once, and everything that is counted derives from them.
+
+pub mod apply;
+pub mod histogram;
+pub mod totals;
+pub mod usage;

@@ -1,0 +1,269 @@
+//! Applies a batch of usage records: the records' effects and the watermark that guards them are
+//! one transaction, so a batch that arrives twice changes nothing, whenever it does.
+//!
+//! A sequence that jumps ahead is applied and the gap recorded: lost records show as a gap, never
+//! as less usage in silence.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use authsome_shared::clock::period_of;
+use authsome_shared::id::{ApplicationId, EpochId, KeyId, NodeId, WorkspaceId};
+use authsome_shared::usage::{Applied, BatchHeader, Total, UsageRecord};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+
+use super::histogram::bucket_of;
+use super::totals::{self, Increment};
+use crate::db::{Topic, Tx};
+use crate::error::{Error, Result};
+use crate::{execute, fetch_one, keys};
+
+/// A batch as it came in.
+#[derive(Debug)]
+pub struct Batch {
+    pub header: BatchHeader,
+    pub records: Vec<UsageRecord>,
+}
+
+impl Batch {
+    /// Reads the lines of a batch.
+    pub fn parse(body: &[u8]) -> Result<Self> {
+        let bad = |field: String, message: String| Error::invalid(field, "invalid_value", message);
+        let mut lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let first = lines.next().ok_or_else(|| bad("body".into(), "the batch is empty".into()))?;
+        let header: BatchHeader = serde_json::from_slice(first)
+            .map_err(|error| bad("body".into(), format!("the batch's header: {error}")))?;
+        let records = lines
+            .enumerate()
+            .map(|(i, line)| {
+                serde_json::from_slice(line)
+                    .map_err(|error| bad(format!("records[{i}]"), error.to_string()))
+            })
+            .collect::<Result<Vec<UsageRecord>>>()?;
+        if header.first == 0 || records.len() != header.count || records.is_empty() {
+            let message = format!(
+                "the header announces {} records from {}, the batch holds {}",
+                header.count,
+                header.first,
+                records.len()
+            );
+            return Err(bad("body".into(), message));
+        }
+        Ok(Self { header, records })
+    }
+}
+
+/// Applies what of the batch is new.
+pub async fn apply(tx: &mut Tx, batch: &Batch) -> Result<Applied> {
+    let BatchHeader { node, epoch, first, .. } = &batch.header;
+    let first = i64::try_from(*first).map_err(Error::internal)?;
+    let last = first + i64::try_from(batch.records.len()).map_err(Error::internal)? - 1;
+    let applied = lock_watermark(tx, node, epoch).await?;
+    if last <= applied {
+        return Ok(Applied { watermark: applied.cast_unsigned(), totals: vec![] });
+    }
+    if first > applied + 1 {
+        tracing::warn!(%node, %epoch, from = applied + 1, to = first - 1, "usage records are missing");
+        record_gap(tx, node, epoch, applied + 1, first - 1).await?;
+    }
+    let seen = usize::try_from((applied + 1 - first).max(0)).map_err(Error::internal)?;
+    let summary = Summary::of(&batch.records[seen..]);
+    let totals = summary.store(tx).await?;
+    advance_watermark(tx, node, epoch, last).await?;
+    tx.wake(Topic::Usage);
+    Ok(Applied { watermark: last.cast_unsigned(), totals })
+}
+
+/// The watermark, held against a parallel batch of the same epoch until the transaction ends.
+async fn lock_watermark(tx: &mut Tx, node: &NodeId, epoch: &EpochId) -> Result<i64> {
+    let now = tx.now();
+    let (applied,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as(
+            "insert into ledger_epochs (node_id, epoch_id, applied, created_at, updated_at) \
+             values ($1, $2, 0, $3, $3) \
+             on conflict (node_id, epoch_id) do update set updated_at = excluded.updated_at \
+             returning applied"
+        )
+        .bind(node)
+        .bind(epoch)
+        .bind(now)
+    )?;
+    Ok(applied)
+}
+
+async fn advance_watermark(tx: &mut Tx, node: &NodeId, epoch: &EpochId, to: i64) -> Result<()> {
+    execute!(
+        tx,
+        sqlx::query("update ledger_epochs set applied = $1 where node_id = $2 and epoch_id = $3")
+            .bind(to)
+            .bind(node)
+            .bind(epoch)
+    )?;
+    Ok(())
+}
+
+async fn record_gap(
+    tx: &mut Tx,
+    node: &NodeId,
+    epoch: &EpochId,
+    first: i64,
+    last: i64,
+) -> Result<()> {
+    let now = tx.now();
+    execute!(
+        tx,
+        sqlx::query(
+            "insert into ledger_gaps (node_id, epoch_id, first_sequence, last_sequence, detected_at) \
+             values ($1, $2, $3, $4, $5)"
+        )
+        .bind(node)
+        .bind(epoch)
+        .bind(first)
+        .bind(last)
+        .bind(now)
+    )?;
+    Ok(())
+}
+
+type MinuteKey<'a> = (&'a ApplicationId, DateTime<Utc>, &'a KeyId, &'a str);
+
+/// The records, added up as they will be stored. Ordered maps: rows are always touched in the same
+/// order, so that parallel batches can't deadlock.
+#[derive(Default)]
+struct Summary<'a> {
+    minutes: BTreeMap<MinuteKey<'a>, (&'a WorkspaceId, Increment)>,
+    latencies: BTreeMap<(&'a ApplicationId, DateTime<Utc>, i64), i64>,
+    totals: BTreeMap<(String, String), (&'a WorkspaceId, Increment)>,
+    users: BTreeSet<(&'a ApplicationId, String, &'a str, &'a WorkspaceId)>,
+    last_used: HashMap<&'a KeyId, DateTime<Utc>>,
+}
+
+impl<'a> Summary<'a> {
+    fn of(records: &'a [UsageRecord]) -> Self {
+        let mut summary = Self::default();
+        for record in records {
+            summary.add(record);
+        }
+        summary
+    }
+
+    fn add(&mut self, record: &'a UsageRecord) {
+        let at = DateTime::from_timestamp_millis(record.at).unwrap_or_default();
+        let minute = at.duration_trunc(TimeDelta::minutes(1)).unwrap_or(at);
+        let period = period_of(at);
+        let increment = Increment::of(record);
+        let (application, workspace) = (&record.application, &record.workspace);
+
+        let key = (application, minute, &record.key, record.route.as_str());
+        self.minutes.entry(key).or_insert((workspace, Increment::default())).1.add(increment);
+        let bucket = bucket_of(record.latency_us);
+        *self.latencies.entry((application, minute, bucket)).or_default() += 1;
+
+        let line = record.bucket.as_ref().unwrap_or(&record.key);
+        for subject in [workspace.as_str(), application.as_str(), line.as_str()] {
+            let key = (subject.to_owned(), period.clone());
+            self.totals.entry(key).or_insert((workspace, Increment::default())).1.add(increment);
+        }
+        if let Some(user) = &record.user {
+            self.users.insert((application, period, user, workspace));
+        }
+        let used = self.last_used.entry(&record.key).or_insert(at);
+        *used = at.max(*used);
+    }
+
+    /// Adds the summary to the tables; answers the new totals.
+    async fn store(self, tx: &mut Tx) -> Result<Vec<Total>> {
+        let mut answers = Vec::with_capacity(self.totals.len());
+        for ((subject, period), (workspace, increment)) in self.totals {
+            let used = totals::add(tx, &subject, &period, workspace, increment).await?;
+            let applied = increment.units.unsigned_abs();
+            answers.push(Total { subject, period, used: used.unsigned_abs(), applied });
+        }
+        for ((application, minute, key, route), (workspace, increment)) in self.minutes {
+            execute!(
+                tx,
+                sqlx::query(
+                    "insert into usage_minutes (application_id, minute, key_id, route, workspace_id, \
+                     requests, units, errors, bytes_in, bytes_out) \
+                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+                     on conflict (application_id, minute, key_id, route) do update set \
+                     requests = usage_minutes.requests + excluded.requests, \
+                     units = usage_minutes.units + excluded.units, \
+                     errors = usage_minutes.errors + excluded.errors, \
+                     bytes_in = usage_minutes.bytes_in + excluded.bytes_in, \
+                     bytes_out = usage_minutes.bytes_out + excluded.bytes_out"
+                )
+                .bind(application)
+                .bind(minute)
+                .bind(key)
+                .bind(route)
+                .bind(workspace)
+                .bind(increment.requests)
+                .bind(increment.units)
+                .bind(increment.errors)
+                .bind(increment.bytes_in)
+                .bind(increment.bytes_out)
+            )?;
+        }
+        for ((application, minute, bucket), requests) in self.latencies {
+            execute!(
+                tx,
+                sqlx::query(
+                    "insert into usage_latencies (application_id, minute, bucket, requests) \
+                     values ($1, $2, $3, $4) on conflict (application_id, minute, bucket) \
+                     do update set requests = usage_latencies.requests + excluded.requests"
+                )
+                .bind(application)
+                .bind(minute)
+                .bind(bucket)
+                .bind(requests)
+            )?;
+        }
+        for (application, period, user, workspace) in self.users {
+            execute!(
+                tx,
+                sqlx::query(
+                    "insert into usage_users (application_id, period, end_user, workspace_id) \
+                     values ($1, $2, $3, $4) on conflict (application_id, period, end_user) do nothing"
+                )
+                .bind(application)
+                .bind(period)
+                .bind(user)
+                .bind(workspace)
+            )?;
+        }
+        let mut used: Vec<(KeyId, DateTime<Utc>)> =
+            self.last_used.into_iter().map(|(key, at)| (key.clone(), at)).collect();
+        used.sort();
+        keys::touch(tx, &used).await?;
+        Ok(answers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_must_hold_what_its_header_announces() {
+        let header =
+            |count| format!(r#"{{"node":"node_1","epoch":"epo_1","first":1,"count":{count}}}"#);
+        let record = r#"{"at":1,"workspace":"ws_1","application":"app_1","key":"key_1","route":"*",
+            "status":200,"latencyUs":1,"bytesIn":0,"bytesOut":0,"units":1}"#
+            .replace('\n', "");
+        assert_eq!(
+            Batch::parse(format!("{}\n{record}\n", header(1)).as_bytes()).unwrap().records.len(),
+            1
+        );
+        for body in [
+            String::new(),
+            "{}".to_owned(),
+            header(0),
+            header(1),
+            format!("{}\n{record}", header(2)),
+            format!("{}\n{{}}", header(1)),
+        ] {
+            assert!(matches!(Batch::parse(body.as_bytes()), Err(Error::Invalid(_))), "{body}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What each proxy has reported: its revision, its health, when it was last heard of; and waiting
+//! until all connected ones have applied a revision. A proxy counts as connected while its stream
+//! stands and it was heard of within [`GONE_AFTER_SECONDS`].
+
+use std::time::Duration;
+
+use authsome_shared::id::NodeId;
+use authsome_shared::node::{Ack, GONE_AFTER_SECONDS};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::db::{Db, Topic, Tx};
+use crate::error::Result;
+use crate::page::{Page, PageParams};
+use crate::{execute, fetch_all, fetch_one};
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Proxy {
+    pub id: NodeId,
+    pub version: String,
+    pub address: Option<String>,
+    connected: bool,
+    pub revision: i64,
+    /// Entities that it could not read and does not serve.
+    pub quarantined: i64,
+    /// Usage records that it has not shipped yet.
+    pub unshipped: i64,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+}
+
+impl Proxy {
+    pub fn is_connected(&self, now: DateTime<Utc>) -> bool {
+        self.connected && self.last_seen_at >= heard_since(now)
+    }
+}
+
+fn heard_since(now: DateTime<Utc>) -> DateTime<Utc> {
+    now - TimeDelta::seconds(GONE_AFTER_SECONDS.cast_signed())
+}
+
+/// Stores a proxy's report.
+pub async fn report(tx: &mut Tx, ack: &Ack, address: &str) -> Result<()> {
+    let now = tx.now();
+    execute!(
+        tx,
+        sqlx::query(
+            "insert into proxies (id, version, address, connected, revision, quarantined, \
+             unshipped, first_seen_at, last_seen_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $8) \
+             on conflict (id) do update set version = excluded.version, \
+             address = excluded.address, connected = excluded.connected, \
+             revision = excluded.revision, quarantined = excluded.quarantined, \
+             unshipped = excluded.unshipped, last_seen_at = excluded.last_seen_at"
+        )
+        .bind(&ack.node)
+        .bind(&ack.version)
+        .bind(address)
+        .bind(true)
+        .bind(ack.revision.cast_signed())
+        .bind(ack.quarantined.cast_signed())
+        .bind(ack.unshipped.cast_signed())
+        .bind(now)
+    )?;
+    tx.wake(Topic::Proxies);
+    Ok(())
+}
+
+/// The proxy's stream has ended. Its next report, if any, connects it again.
+pub async fn disconnect(tx: &mut Tx, id: &NodeId) -> Result<()> {
+    execute!(
+        tx,
+        sqlx::query("update proxies set connected = $1 where id = $2").bind(false).bind(id)
+    )?;
+    tx.wake(Topic::Proxies);
+    Ok(())
+}
+
+/// All proxies ever heard of, longest known first.
+pub async fn list(tx: &mut Tx, page: PageParams) -> Result<Page<Proxy>> {
+    let (total,): (i64,) = fetch_one!(tx, sqlx::query_as("select count(*) from proxies"))?;
+    let proxies = fetch_all!(
+        tx,
+        sqlx::query_as("select * from proxies order by first_seen_at, id limit $1 offset $2")
+            .bind(page.limit())
+            .bind(page.offset())
+    )?;
+    Ok(page.of(proxies, total))
+}
+
+/// The connected ones.
+pub async fn connected(tx: &mut Tx) -> Result<Vec<Proxy>> {
+    let now = tx.now();
+    Ok(fetch_all!(
+        tx,
+        sqlx::query_as(
+            "select * from proxies where connected = $1 and last_seen_at >= $2 order by id"
+        )
+        .bind(true)
+        .bind(heard_since(now))
+    )?)
+}
+
+/// Which connected proxies decide by a revision, and which don't yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub applied: Vec<NodeId>,
+    pub pending: Vec<NodeId>,
+}
+
+/// How far the connected proxies are with a revision.
+pub async fn progress(tx: &mut Tx, revision: i64) -> Result<Progress> {
+    let mut progress = Progress::default();
+    for proxy in connected(tx).await? {
+        let list =
+            if proxy.revision >= revision { &mut progress.applied } else { &mut progress.pending };
+        list.push(proxy.id);
+    }
+    Ok(progress)
+}
+
+/// Waits until every connected proxy has applied the revision, or for `timeout`; answers how far
+/// they are then.
+pub async fn wait_applied(db: &Db, revision: i64, timeout: Duration) -> Result<Progress> {
+    let deadline = tokio::time::Instant::now() + timeout;
+    let mut wake = db.subscribe(Topic::Proxies);
+    loop {
+        wake.borrow_and_update();
+        let mut tx = db.read().await?;
+        let progress = progress(&mut tx, revision).await?;
+        drop(tx);
+        if progress.pending.is_empty() || tokio::time::Instant::now() >= deadline {
+            return Ok(progress);
+        }
+        // Look again at least every second: a proxy that falls silent must not hold this up.
+        let pause = deadline.min(tokio::time::Instant::now() + Duration::from_secs(1));
+        let _ = tokio::time::timeout_at(pause, wake.changed()).await;
+    }
+}

@@ -1,0 +1,186 @@
+//! Runs jobs as they fall due, and the hourly housekeeping: the one place that knows what each kind
+//! of job does. A stop lets the jobs in hand end; a crash leaves their claims to expire.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::applications::{self, provision};
+use crate::db::Topic;
+use crate::error::Error;
+use crate::identity::{session, throttle};
+use crate::jobs::{self, Claimed, Job};
+use crate::{revisions, workspaces};
+
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+
+/// Never sleep longer than this: a wake may be lost with a broken connection.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// Jobs that run at once: one that waits for a slow upstream must not hold up the mail.
+const PARALLEL: usize = 4;
+
+/// The tasks that run jobs.
+#[derive(Debug)]
+pub struct Worker {
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Worker {
+    pub fn start(app: &App, stop: &CancellationToken) -> Self {
+        let mut tasks: Vec<_> =
+            (0..PARALLEL).map(|_| tokio::spawn(work(app.clone(), stop.clone()))).collect();
+        tasks.push(tokio::spawn(keep_house(app.clone(), stop.clone())));
+        Self { tasks }
+    }
+
+    /// Waits for the jobs in hand, after the token given to [`Worker::start`] was cancelled.
+    pub async fn stopped(self) {
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a worker died");
+            }
+        }
+    }
+}
+
+async fn work(app: App, stop: CancellationToken) {
+    let mut wake = app.db.subscribe(Topic::Jobs);
+    while !stop.is_cancelled() {
+        wake.borrow_and_update();
+        match run_one(&app).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "jobs can't be read"),
+        }
+        let pause = until_due(&app).await.unwrap_or(Duration::from_secs(1));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = wake.changed() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// How long until the next job may be due.
+async fn until_due(app: &App) -> anyhow::Result<Duration> {
+    let mut tx = app.db.read().await?;
+    let pause = match jobs::next_due(&mut tx).await? {
+        Some(due) => (due - tx.now()).to_std().unwrap_or_default(),
+        None => LONGEST_SLEEP,
+    };
+    Ok(pause.clamp(Duration::from_millis(50), LONGEST_SLEEP))
+}
+
+/// Runs every job that is due now, one after the other; returns how many. For tests.
+pub async fn run_due(app: &App) -> anyhow::Result<usize> {
+    let mut ran = 0;
+    while run_one(app).await? {
+        ran += 1;
+    }
+    Ok(ran)
+}
+
+/// Claims a job and runs it; `false` when none is due.
+async fn run_one(app: &App) -> anyhow::Result<bool> {
+    let mut tx = app.db.write().await?;
+    let Some(job) = jobs::claim(&mut tx).await? else { return Ok(false) };
+    tx.commit().await?;
+    let outcome = perform(app, &job.payload.0).await;
+    if let Err(error) = &outcome {
+        let (kind, attempt) = (job.payload.0.kind(), job.attempts + 1);
+        tracing::warn!(job = %job.id, kind, attempt, error = format!("{error:#}"), "a job failed");
+    }
+    conclude(app, &job, outcome).await?;
+    Ok(true)
+}
+
+async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
+    match job {
+        Job::Provision { application_id } => provision::attempt(app, application_id).await,
+        Job::SendMail { sealed } => {
+            let mail = jobs::open_mail(&app.sealer, sealed)?;
+            app.mailer.send(&mail).await
+        }
+    }
+}
+
+async fn conclude(app: &App, job: &Claimed, outcome: anyhow::Result<()>) -> anyhow::Result<()> {
+    let policy = Policy::of(app, &job.payload.0);
+    match outcome {
+        Ok(()) => {}
+        Err(error) if job.attempts + 1 < policy.attempts => {
+            let pause = policy.pause(job.attempts);
+            let mut tx = app.db.write().await?;
+            jobs::retry_after(&mut tx, &job.id, pause, &format!("{error:#}")).await?;
+            return Ok(tx.commit().await?);
+        }
+        Err(error) => {
+            tracing::error!(job = %job.id, kind = job.payload.0.kind(), "a job was given up");
+            if let Job::Provision { application_id } = &job.payload.0 {
+                provision::give_up(app, application_id, &format!("{error:#}")).await?;
+            }
+        }
+    }
+    let mut tx = app.db.write().await?;
+    jobs::finish(&mut tx, &job.id).await?;
+    Ok(tx.commit().await?)
+}
+
+/// How often a job is tried, and after which pauses.
+struct Policy {
+    attempts: i64,
+    first_pause: TimeDelta,
+}
+
+impl Policy {
+    fn of(app: &App, job: &Job) -> Self {
+        match job {
+            Job::Provision { .. } => {
+                let settings = &app.config.applications;
+                let millis =
+                    i64::try_from(settings.provision_backoff_ms).unwrap_or(i64::MAX / 1024);
+                Self {
+                    attempts: settings.provision_attempts.into(),
+                    first_pause: TimeDelta::milliseconds(millis),
+                }
+            }
+            Job::SendMail { .. } => Self { attempts: 10, first_pause: TimeDelta::seconds(5) },
+        }
+    }
+
+    /// Doubles with each attempt made, up to an hour.
+    fn pause(&self, attempts: i64) -> TimeDelta {
+        let factor = 1 << attempts.clamp(0, 20);
+        self.first_pause.checked_mul(factor).unwrap_or(TimeDelta::MAX).min(TimeDelta::hours(1))
+    }
+}
+
+async fn keep_house(app: App, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = housekeeping(&app).await {
+            tracing::warn!(%error, "housekeeping failed; it will be tried again");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(HOUSEKEEPING) => {}
+        }
+    }
+}
+
+/// Removes what has had its time. Every replica may do it; doing it twice changes nothing.
+async fn housekeeping(app: &App) -> Result<(), Error> {
+    let mut tx = app.db.write().await?;
+    let keep = TimeDelta::hours(app.config.distribution.keep_revisions_hours.into());
+    let before = tx.now() - keep;
+    revisions::prune(&mut tx, before).await?;
+    session::prune(&mut tx).await?;
+    throttle::prune(&mut tx).await?;
+    applications::purge(&mut tx).await?;
+    workspaces::purge(&mut tx).await?;
+    tx.commit().await?;
+    Ok(())
+}

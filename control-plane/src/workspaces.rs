@@ -1,0 +1,319 @@
+//! Workspaces: the tenant that owns applications, has members and a plan. Their life: active,
+//! suspended or past due (by billing), deleted, restored within 30 days, purged.
+//!
+//! [`access`] is the only source of an [`Access`]: it turns an actor and a workspace into the proof
+//! of a permission, or into the same `NotFound` for absent, deleted and foreign ones alike.
+
+pub mod invitation;
+pub mod member;
+pub mod plan;
+mod store;
+
+use authsome_shared::code::Code;
+use authsome_shared::id::{UserId, WorkspaceId};
+use authsome_shared::snapshot::{self, Change};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+use utoipa::ToSchema;
+
+use crate::actor::{Access, Actor, Permission, Role};
+use crate::db::Tx;
+use crate::error::{Checks, Error, Result};
+use crate::page::{Page, PageParams};
+use crate::{merge, revisions};
+pub use plan::{Limits, Plan};
+
+/// How long a deleted workspace can be restored.
+const RESTORABLE: TimeDelta = TimeDelta::days(30);
+
+const NOT_FOUND: Error = Error::NotFound("workspace");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Status {
+    Active,
+    Suspended,
+    PastDue,
+    Deleted,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Workspace {
+    pub id: WorkspaceId,
+    pub name: String,
+    pub slug: String,
+    pub plan: Plan,
+    pub status: Status,
+    pub owner_id: UserId,
+    pub metadata: Json<Map<String, Value>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub deleted_at: Option<DateTime<Utc>>,
+    pub purge_at: Option<DateTime<Utc>>,
+}
+
+impl Workspace {
+    /// What proxies must know of it. A deleted workspace's applications are suspended, not unknown,
+    /// so that they come back with it.
+    pub fn to_wire(&self, limits: &Limits) -> snapshot::Workspace {
+        snapshot::Workspace {
+            id: self.id.clone(),
+            status: match self.status {
+                Status::Active => snapshot::WorkspaceStatus::Active,
+                Status::PastDue => snapshot::WorkspaceStatus::PastDue,
+                Status::Suspended | Status::Deleted => snapshot::WorkspaceStatus::Suspended,
+            },
+            rate_limit: limits.rate_limit,
+            quota: limits.requests_per_month,
+        }
+    }
+}
+
+/// A workspace to be made.
+#[derive(Debug, Default)]
+pub struct NewWorkspace {
+    pub name: String,
+    /// Made from the name when absent.
+    pub slug: Option<String>,
+    pub plan: Plan,
+    pub metadata: Map<String, Value>,
+}
+
+/// What a change leaves alone is `None`.
+#[derive(Debug, Default)]
+pub struct WorkspaceChange {
+    pub name: Option<String>,
+    /// Merged into what is there; `null` removes.
+    pub metadata: Option<Map<String, Value>>,
+}
+
+/// Proves that the actor has the permission in the workspace.
+///
+/// No membership, no such workspace, and a deleted one are all `NotFound`; a membership without the
+/// permission is `Forbidden`.
+pub async fn access(
+    tx: &mut Tx,
+    actor: &Actor,
+    id: &WorkspaceId,
+    permission: Permission,
+) -> Result<(Access, Workspace)> {
+    let (access, workspace) = membership(tx, actor, id).await?;
+    if workspace.status == Status::Deleted && permission != Permission::DeleteWorkspace {
+        return Err(NOT_FOUND);
+    }
+    if !access.role().may(permission) {
+        // A deleted workspace exists only for those who may restore it.
+        let hidden = workspace.status == Status::Deleted;
+        return Err(if hidden { NOT_FOUND } else { forbidden() });
+    }
+    Ok((access, workspace))
+}
+
+/// The one answer to a role that does not suffice.
+pub fn forbidden() -> Error {
+    Error::Forbidden("Insufficient permissions for this operation")
+}
+
+async fn membership(tx: &mut Tx, actor: &Actor, id: &WorkspaceId) -> Result<(Access, Workspace)> {
+    let workspace = store::by_id(tx, id).await?.ok_or(NOT_FOUND)?;
+    let role = member::role_of(tx, id, &actor.user_id).await?.ok_or(NOT_FOUND)?;
+    Ok((Access::proved(actor, workspace.id.clone(), role), workspace))
+}
+
+/// The workspace as its member sees it; a deleted one only for those who may restore it.
+pub async fn get(tx: &mut Tx, actor: &Actor, id: &WorkspaceId) -> Result<Workspace> {
+    let (access, workspace) = membership(tx, actor, id).await?;
+    if workspace.status == Status::Deleted && !access.role().may(Permission::DeleteWorkspace) {
+        return Err(NOT_FOUND);
+    }
+    Ok(workspace)
+}
+
+/// The actor's workspaces that are not deleted, newest last, with the actor's role in each.
+pub async fn list(tx: &mut Tx, actor: &Actor, page: PageParams) -> Result<Page<(Workspace, Role)>> {
+    store::of_user(tx, &actor.user_id, page).await
+}
+
+/// Makes a workspace with the actor as its owner.
+pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Workspace> {
+    let mut checks = Checks::default();
+    checks.name("name", &new.name);
+    if let Some(slug) = &new.slug {
+        checks.check(is_slug(slug), "slug", SLUG_RULE);
+    }
+    merge::check_metadata(&mut checks, &new.metadata);
+    checks.finish()?;
+    if new.plan == Plan::Enterprise && !actor.platform_admin {
+        return Err(Error::Forbidden("The enterprise plan is set by the platform's operator"));
+    }
+    let slug = match new.slug {
+        Some(slug) => slug,
+        None => store::free_slug(tx, &slug_of(&new.name, "workspace")).await?,
+    };
+    let now = tx.now();
+    let workspace = Workspace {
+        id: WorkspaceId::new(),
+        name: new.name.trim().to_owned(),
+        slug,
+        plan: new.plan,
+        status: Status::Active,
+        owner_id: actor.user_id.clone(),
+        metadata: Json(new.metadata),
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+        purge_at: None,
+    };
+    store::insert(tx, &workspace).await?;
+    member::insert_owner(tx, &workspace.id, actor).await?;
+    publish(tx, &workspace).await?;
+    Ok(workspace)
+}
+
+/// Renames, or merges metadata.
+pub async fn update(
+    tx: &mut Tx,
+    _access: &Access,
+    mut workspace: Workspace,
+    change: WorkspaceChange,
+) -> Result<Workspace> {
+    let mut checks = Checks::default();
+    if let Some(name) = &change.name {
+        checks.name("name", name);
+        workspace.name = name.trim().to_owned();
+    }
+    if let Some(metadata) = change.metadata {
+        merge::merge_flat(&mut workspace.metadata.0, metadata);
+        merge::check_metadata(&mut checks, &workspace.metadata.0);
+    }
+    checks.finish()?;
+    workspace.updated_at = tx.now();
+    store::update(tx, &workspace).await?;
+    Ok(workspace)
+}
+
+/// Soft-deletes: every application answers 503 from now on; restorable for 30 days.
+pub async fn delete(tx: &mut Tx, _access: &Access, mut workspace: Workspace) -> Result<()> {
+    if workspace.status == Status::Deleted {
+        return Err(NOT_FOUND);
+    }
+    let now = tx.now();
+    workspace.status = Status::Deleted;
+    workspace.deleted_at = Some(now);
+    workspace.purge_at = Some(now + RESTORABLE);
+    workspace.updated_at = now;
+    store::update(tx, &workspace).await?;
+    publish(tx, &workspace).await
+}
+
+/// Undoes a deletion.
+pub async fn restore(tx: &mut Tx, _access: &Access, mut workspace: Workspace) -> Result<Workspace> {
+    if workspace.status != Status::Deleted {
+        return Err(Error::Conflict(Code::InvalidState, "The workspace is not deleted".into()));
+    }
+    workspace.status = Status::Active;
+    workspace.deleted_at = None;
+    workspace.purge_at = None;
+    workspace.updated_at = tx.now();
+    store::update(tx, &workspace).await?;
+    publish(tx, &workspace).await?;
+    Ok(workspace)
+}
+
+/// Removes for good what can no longer be restored. Usage stays: invoices rest on it.
+pub async fn purge(tx: &mut Tx) -> Result<usize> {
+    let due = store::due_for_purge(tx).await?;
+    if due.is_empty() {
+        return Ok(0);
+    }
+    for id in &due {
+        store::delete(tx, id).await?;
+    }
+    let purged = due.len();
+    revisions::append(tx, due.into_iter().map(Change::RemoveWorkspace).collect()).await?;
+    Ok(purged)
+}
+
+/// Every workspace that proxies must know.
+pub async fn for_snapshot(tx: &mut Tx) -> Result<Vec<snapshot::Workspace>> {
+    let limits = plan::all_limits(tx).await?;
+    let workspaces = store::all(tx).await?;
+    workspaces
+        .iter()
+        .map(|workspace| Ok(workspace.to_wire(plan::limits_in(&limits, workspace.plan)?)))
+        .collect()
+}
+
+async fn publish(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
+    let limits = plan::limits(tx, workspace.plan).await?;
+    revisions::append(tx, vec![Change::Workspace(workspace.to_wire(&limits))]).await?;
+    Ok(())
+}
+
+pub const SLUG_RULE: &str =
+    "`slug` must have 1 to 63 lower-case letters, digits and single hyphens between them";
+
+/// A name for use in URLs.
+pub fn is_slug(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && !text.contains("--")
+}
+
+/// The slug that a name suggests.
+pub fn slug_of(name: &str, fallback: &str) -> String {
+    let mut slug = String::new();
+    for c in name.chars().flat_map(char::to_lowercase) {
+        if c.is_ascii_alphanumeric() {
+            slug.push(c);
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
+        if slug.len() >= 50 {
+            break;
+        }
+    }
+    let slug = slug.trim_end_matches('-');
+    if slug.is_empty() { fallback.to_owned() } else { slug.to_owned() }
+}
+
+/// `wanted`, or `wanted` with the first number behind it that makes it free.
+pub fn first_free(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    std::iter::once(wanted.to_owned())
+        .chain((2..).map(|n| format!("{wanted}-{n}")))
+        .find(|slug| !is_taken(slug))
+        .expect("among all numbers one is free")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs() {
+        for good in ["a", "acme-corp", "7", &"a".repeat(63)] {
+            assert!(is_slug(good), "{good}");
+        }
+        for bad in ["", "-a", "a-", "a--b", "A", "a_b", "a b", "é", &"a".repeat(64)] {
+            assert!(!is_slug(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_suggest_slugs() {
+        for (name, slug) in [
+            ("Acme Corporation", "acme-corporation"),
+            ("  Ünïcode & Sons!  ", "n-code-sons"),
+            ("!!!", "workspace"),
+        ] {
+            assert_eq!(slug_of(name, "workspace"), slug);
+            assert!(is_slug(&slug_of(name, "workspace")));
+        }
+        assert!(is_slug(&slug_of(&"ab ".repeat(100), "x")));
+    }
+}

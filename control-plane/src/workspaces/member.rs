@@ -1,0 +1,207 @@
+//! Members of a workspace and their roles. A workspace keeps at least one owner, and only owners
+//! make, change or remove owners. How somebody becomes a member: `invitation`.
+
+use authsome_shared::code::Code;
+use authsome_shared::id::{MemberId, UserId, WorkspaceId};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::forbidden;
+use crate::actor::{Access, Actor, Permission, Role};
+use crate::db::Tx;
+use crate::error::{Error, Result};
+use crate::page::{Page, PageParams};
+use crate::{execute, fetch_all, fetch_one, fetch_optional};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Status {
+    Active,
+    Invited,
+    Suspended,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Member {
+    pub id: MemberId,
+    pub workspace_id: WorkspaceId,
+    /// `None` while invited.
+    pub user_id: Option<UserId>,
+    /// The user's name, once there is one.
+    pub name: Option<String>,
+    pub email: String,
+    pub role: Role,
+    pub status: Status,
+    pub invited_by: Option<UserId>,
+    pub invited_at: Option<DateTime<Utc>>,
+    pub joined_at: Option<DateTime<Utc>>,
+    pub updated_at: DateTime<Utc>,
+}
+
+pub(super) const SELECT: &str = "select members.id, members.workspace_id, members.user_id, \
+     users.name, coalesce(users.email, members.email) as email, members.role, members.status, \
+     members.invited_by, members.invited_at, members.joined_at, members.updated_at \
+     from members left join users on users.id = members.user_id";
+
+const NOT_FOUND: Error = Error::NotFound("member");
+
+/// The role of an active member.
+pub async fn role_of(tx: &mut Tx, workspace: &WorkspaceId, user: &UserId) -> Result<Option<Role>> {
+    let row: Option<(Role,)> = fetch_optional!(
+        tx,
+        sqlx::query_as(
+            "select role from members where workspace_id = $1 and user_id = $2 and status = $3"
+        )
+        .bind(workspace)
+        .bind(user)
+        .bind(Status::Active)
+    )?;
+    Ok(row.map(|(role,)| role))
+}
+
+/// Members and invitations, oldest first.
+pub async fn list(tx: &mut Tx, access: &Access, page: PageParams) -> Result<Page<Member>> {
+    let (total,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as("select count(*) from members where workspace_id = $1")
+            .bind(access.workspace_id())
+    )?;
+    let members = fetch_all!(
+        tx,
+        sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "{SELECT} where members.workspace_id = $1 order by members.id limit $2 offset $3"
+        )))
+        .bind(access.workspace_id())
+        .bind(page.limit())
+        .bind(page.offset())
+    )?;
+    Ok(page.of(members, total))
+}
+
+pub async fn get(tx: &mut Tx, access: &Access, id: &MemberId) -> Result<Member> {
+    let member = fetch_optional!(
+        tx,
+        sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "{SELECT} where members.workspace_id = $1 and members.id = $2"
+        )))
+        .bind(access.workspace_id())
+        .bind(id)
+    )?;
+    member.ok_or(NOT_FOUND)
+}
+
+/// Gives a member another role.
+pub async fn change_role(
+    tx: &mut Tx,
+    access: &Access,
+    id: &MemberId,
+    role: Role,
+) -> Result<Member> {
+    let mut member = get(tx, access, id).await?;
+    check_owner_rules(access, &member, role)?;
+    if member.role == Role::Owner && role != Role::Owner {
+        keep_an_owner(tx, access, &member).await?;
+    }
+    let now = tx.now();
+    execute!(
+        tx,
+        sqlx::query("update members set role = $1, updated_at = $2 where id = $3")
+            .bind(role)
+            .bind(now)
+            .bind(id)
+    )?;
+    member.role = role;
+    member.updated_at = now;
+    Ok(member)
+}
+
+/// Removes a member, or takes an invitation back. Anybody but the last owner may leave.
+pub async fn remove(tx: &mut Tx, access: &Access, id: &MemberId) -> Result<()> {
+    let member = get(tx, access, id).await?;
+    let leaving = member.user_id.as_ref() == Some(&access.actor().user_id);
+    if !leaving {
+        if !access.role().may(Permission::ManageMembers) {
+            return Err(forbidden());
+        }
+        check_owner_rules(access, &member, member.role)?;
+    }
+    if member.role == Role::Owner {
+        keep_an_owner(tx, access, &member).await?;
+    }
+    execute!(tx, sqlx::query("delete from members where id = $1").bind(id))?;
+    Ok(())
+}
+
+/// Making, changing and removing owners is for owners.
+pub(super) fn check_owner_rules(access: &Access, member: &Member, role: Role) -> Result<()> {
+    let touches_owner = member.role == Role::Owner || role == Role::Owner;
+    if touches_owner && !access.role().may(Permission::ManageOwners) {
+        return Err(forbidden());
+    }
+    Ok(())
+}
+
+/// Refuses when `member` is the only active owner; else makes sure that the workspace's `ownerId`
+/// names one who stays. Owners are read under a lock on the workspace's row, so that two of them
+/// can't leave at once.
+async fn keep_an_owner(tx: &mut Tx, access: &Access, member: &Member) -> Result<()> {
+    let now = tx.now();
+    execute!(
+        tx,
+        sqlx::query("update workspaces set updated_at = $1 where id = $2")
+            .bind(now)
+            .bind(access.workspace_id())
+    )?;
+    let others: Option<(UserId,)> = fetch_optional!(
+        tx,
+        sqlx::query_as(
+            "select user_id from members where workspace_id = $1 and role = $2 and status = $3 \
+             and id <> $4 order by id limit 1"
+        )
+        .bind(access.workspace_id())
+        .bind(Role::Owner)
+        .bind(Status::Active)
+        .bind(&member.id)
+    )?;
+    if member.status != Status::Active {
+        return Ok(());
+    }
+    let Some((next,)) = others else {
+        let message = "A workspace keeps at least one owner: make somebody else an owner first";
+        return Err(Error::Conflict(Code::LastOwner, message.into()));
+    };
+    execute!(
+        tx,
+        sqlx::query("update workspaces set owner_id = $1 where id = $2 and owner_id = $3")
+            .bind(next)
+            .bind(access.workspace_id())
+            .bind(&member.user_id)
+    )?;
+    Ok(())
+}
+
+/// The first member of a new workspace.
+pub(super) async fn insert_owner(
+    tx: &mut Tx,
+    workspace: &WorkspaceId,
+    actor: &Actor,
+) -> Result<()> {
+    let now = tx.now();
+    execute!(
+        tx,
+        sqlx::query(
+            "insert into members (id, workspace_id, user_id, email, role, status, joined_at, updated_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $7)"
+        )
+        .bind(MemberId::new())
+        .bind(workspace)
+        .bind(&actor.user_id)
+        .bind(&actor.email)
+        .bind(Role::Owner)
+        .bind(Status::Active)
+        .bind(now)
+    )?;
+    Ok(())
+}
