@@ -1,8 +1,8 @@
 //! Small files that only the platform's own user may read: the master key, the node token.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::Context;
@@ -10,7 +10,10 @@ use authsome_shared::secret::Secret;
 
 /// Makes sure that the data directory is there and can be written to.
 pub fn prepare_data_dir(path: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(path)
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
         .with_context(|| format!("cannot create the data directory {}", path.display()))?;
     let probe = path.join(".writable");
     fs::write(&probe, b"")

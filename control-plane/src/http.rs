@@ -25,7 +25,7 @@ pub fn router(app: &App, stop: &CancellationToken) -> Router {
     let (control, description) = documented();
     Router::new()
         .merge(control)
-        .merge(openapi::router(description))
+        .merge(openapi::router(&description))
         .merge(node::router(stop))
         .merge(probe::router())
         .layer(CatchPanicLayer::custom(layers::panicked))

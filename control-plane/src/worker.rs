@@ -15,7 +15,7 @@ use crate::identity::{session, throttle};
 use crate::jobs::{self, Claimed, Job};
 use crate::{revisions, workspaces};
 
-const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
 /// Never sleep longer than this: a wake may be lost with a broken connection.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);

@@ -284,10 +284,13 @@ pub fn slug_of(name: &str, fallback: &str) -> String {
 
 /// `wanted`, or `wanted` with the first number behind it that makes it free.
 pub fn first_free(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
-    std::iter::once(wanted.to_owned())
-        .chain((2..).map(|n| format!("{wanted}-{n}")))
-        .find(|slug| !is_taken(slug))
-        .expect("among all numbers one is free")
+    let mut slug = wanted.to_owned();
+    let mut number = 1_u64;
+    while is_taken(&slug) {
+        number += 1;
+        slug = format!("{wanted}-{number}");
+    }
+    slug
 }
 
 #[cfg(test)]

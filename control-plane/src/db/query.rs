@@ -59,5 +59,5 @@ pub fn placeholders(first: usize, count: usize) -> String {
 
 /// Did the statement meet a row that already holds a unique value?
 pub fn is_unique_violation(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }

@@ -104,8 +104,8 @@ pub fn base() -> OpenApi {
 }
 
 /// Serves the description.
-pub fn router(description: OpenApi) -> Router<App> {
-    let json = serde_json::to_value(&description).expect("a description is JSON");
+pub fn router(description: &OpenApi) -> Router<App> {
+    let json = serde_json::to_value(description).expect("a description is JSON");
     let serve = move || async move { axum::Json(json) };
     Router::new().route("/control/v1/openapi.json", get(serve))
 }

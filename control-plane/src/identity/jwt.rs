@@ -1,4 +1,4 @@
-//! EdDSA for `jsonwebtoken`, on ring: the library's own back ends bring an RSA crate with a known
+//! `EdDSA` for `jsonwebtoken`, on ring: the library's own back ends bring an RSA crate with a known
 //! timing weakness or a second C library. Only what we sign with is provided; any other algorithm
 //! is refused.
 
@@ -47,6 +47,7 @@ impl JwtVerifier for EdDsaVerifier {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library's signature")]
 fn new_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     if *algorithm != Algorithm::EdDSA {
         return Err(ErrorKind::InvalidAlgorithm.into());
@@ -56,6 +57,7 @@ fn new_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSig
     Ok(Box::new(EdDsaSigner(pair)))
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library's signature")]
 fn new_verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     if *algorithm != Algorithm::EdDSA {
         return Err(ErrorKind::InvalidAlgorithm.into());

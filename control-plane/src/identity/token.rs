@@ -1,4 +1,4 @@
-//! Tokens: short-lived access tokens (EdDSA JWT that names a session) and single-use refresh tokens
+//! Tokens: short-lived access tokens (`EdDSA` JWT that names a session) and single-use refresh tokens
 //! (random, stored as a digest). Whether the session still stands is asked of the database on every
 //! request, so that a sign-out holds at once.
 
