@@ -1,0 +1,197 @@
+//! Strict framing: what a request must look like before anything is looked up. The engine is
+//! lenient in places where two servers may read one request differently; here such a request is
+//! refused, so that what is authorised is exactly what is forwarded. It never changes a request.
+
+use authsome_shared::code::Code;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+
+use super::Head;
+use crate::denied::Cause;
+
+/// Longest method, in bytes.
+const MAX_METHOD: usize = 32;
+/// Longest target, in bytes.
+const MAX_TARGET: usize = 8 * 1024;
+/// Largest head, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+/// Most header fields.
+const MAX_FIELDS: usize = 100;
+
+/// A target taken apart; every piece is a part of the bytes that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// `None` when it is not of the form `/v1/{application}/…`.
+    pub application: Option<&'a str>,
+    /// What follows the application; `/` when nothing does.
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+}
+
+fn refuse(code: Code, reason: &'static str, message: &'static str) -> Cause {
+    Cause::Request { code, reason, message }
+}
+
+fn invalid(reason: &'static str, message: &'static str) -> Cause {
+    refuse(Code::InvalidRequest, reason, message)
+}
+
+/// Checks a head and takes its target apart.
+pub fn check<'a>(head: &Head<'a>) -> Result<Target<'a>, Cause> {
+    size(head)?;
+    method(head.method)?;
+    host(head)?;
+    framing(head)?;
+    let target = printable(head.target)?;
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    check_path(path)?;
+    if let Some(query) = query {
+        check_escapes(query)?;
+    }
+    let (application, path) = split_path(path);
+    Ok(Target { application, path, query })
+}
+
+fn size(head: &Head) -> Result<(), Cause> {
+    if head.target.len() > MAX_TARGET {
+        return Err(refuse(Code::UriTooLong, "uri_too_long", "The request target is too long"));
+    }
+    if head.bytes > MAX_HEAD || head.headers.len() > MAX_FIELDS {
+        let message = "The request's header fields are too large";
+        return Err(refuse(Code::HeadersTooLarge, "headers_too_large", message));
+    }
+    Ok(())
+}
+
+fn method(method: &str) -> Result<(), Cause> {
+    let well_formed = !method.is_empty()
+        && method.len() <= MAX_METHOD
+        && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte == b'_');
+    if !well_formed {
+        return Err(invalid("method", "The method must be a token of capital letters"));
+    }
+    if matches!(method, "CONNECT" | "TRACE") {
+        let message = "The method is not implemented";
+        return Err(refuse(Code::NotImplemented, "method", message));
+    }
+    Ok(())
+}
+
+/// Exactly one valid host: the `Host` field, or the authority of HTTP/2.
+fn host(head: &Head) -> Result<(), Cause> {
+    let mut fields = head.headers.get_all(HOST).iter();
+    let host = match (head.authority, fields.next()) {
+        (Some(authority), None) => authority.as_bytes(),
+        (Some(authority), Some(host)) if authority.as_bytes() == host.as_bytes() => host.as_bytes(),
+        (None, Some(host)) => host.as_bytes(),
+        _ => return Err(invalid("host", "The request needs one Host")),
+    };
+    if fields.next().is_some() {
+        return Err(invalid("host", "The request needs one Host"));
+    }
+    let valid = !host.is_empty()
+        && host.iter().all(|byte| byte.is_ascii_graphic() && !b"@/\\?#<>\"{}|^`".contains(byte))
+        && http::uri::Authority::try_from(host).is_ok();
+    if valid { Ok(()) } else { Err(invalid("host", "The Host is not valid")) }
+}
+
+/// One way, and one only, to tell where the body ends.
+fn framing(head: &Head) -> Result<(), Cause> {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if head.two_framings || (coding.is_some() && length.is_some()) {
+        let message = "Content-Length and Transfer-Encoding exclude each other";
+        return Err(invalid("framing", message));
+    }
+    if codings.next().is_some() || coding.is_some_and(|coding| coding.as_bytes() != b"chunked") {
+        let message = "Only the transfer coding `chunked` is implemented";
+        return Err(refuse(Code::NotImplemented, "transfer_encoding", message));
+    }
+    if lengths.next().is_some() || length.is_some_and(|length| number(length).is_none()) {
+        return Err(invalid("content_length", "Content-Length must be one number"));
+    }
+    Ok(())
+}
+
+/// Digits and nothing else; the largest number that any server reads alike.
+fn number(value: &http::HeaderValue) -> Option<u64> {
+    let bytes = value.as_bytes();
+    let digits = !bytes.is_empty() && bytes.len() <= 18 && bytes.iter().all(u8::is_ascii_digit);
+    if digits { value.to_str().ok()?.parse().ok() } else { None }
+}
+
+/// The announced length of a body whose head passed [`check`].
+pub fn content_length(head: &Head) -> Option<u64> {
+    head.headers.get(CONTENT_LENGTH).and_then(number)
+}
+
+fn printable(target: &[u8]) -> Result<&str, Cause> {
+    if !target.starts_with(b"/") {
+        return Err(invalid("target", "The request target must begin with `/`"));
+    }
+    let message = "The request target must be printable ASCII without a fragment";
+    std::str::from_utf8(target)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'))
+        .ok_or(invalid("target", message))
+}
+
+fn check_escapes(text: &str) -> Result<(), Cause> {
+    let bad =
+        text.match_indices('%').any(|(at, _)| decode_escape(&text.as_bytes()[at + 1..]).is_none());
+    if bad {
+        return Err(invalid("escape", "A percent sign must begin an escape of two digits"));
+    }
+    Ok(())
+}
+
+fn decode_escape(after_percent: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(*after_percent.first()?)? << 4 | digit(*after_percent.get(1)?)?)
+}
+
+/// No escape, segment or separator that another server could read as a different path.
+fn check_path(path: &str) -> Result<(), Cause> {
+    check_escapes(path)?;
+    for (at, _) in path.match_indices('%') {
+        match decode_escape(&path.as_bytes()[at + 1..]) {
+            Some(b'/' | b'\\') => {
+                return Err(invalid("path", "The path must not hold an encoded slash"));
+            }
+            Some(0..=0x1f | 0x7f) => {
+                return Err(invalid("path", "The path must not hold control characters"));
+            }
+            _ => {}
+        }
+    }
+    if path.contains('\\') {
+        return Err(invalid("path", "The path must not hold a backslash"));
+    }
+    if path.split('/').any(is_dot_segment) {
+        return Err(invalid("path", "The path must not hold dot segments"));
+    }
+    Ok(())
+}
+
+/// `.` or `..` in any spelling, also with path parameters (`..;x`).
+fn is_dot_segment(segment: &str) -> bool {
+    let name = segment.split(';').next().unwrap_or_default();
+    if name.len() > 6 || !name.starts_with(['.', '%']) {
+        return false;
+    }
+    let plain = name.replace("%2e", ".").replace("%2E", ".");
+    plain == "." || plain == ".."
+}
+
+/// `/v1/{application}{path}`
+fn split_path(path: &str) -> (Option<&str>, &str) {
+    let Some(rest) = path.strip_prefix("/v1/") else { return (None, path) };
+    match rest.find('/') {
+        Some(at) => (Some(&rest[..at]), &rest[at..]),
+        None => (Some(rest), "/"),
+    }
+}

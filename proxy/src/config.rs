@@ -1,0 +1,320 @@
+//! Settings of the proxy: sections with defaults, read once from `config/proxy.toml` (or another
+//! file), the environment (`AUTHSOME_PROXY__SECTION__KEY`) and flags, each overriding the one
+//! before. It only reads and checks; binding, opening and connecting are for whoever uses them.
+//! An unknown or invalid setting is an error that names its source and key.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use authsome_shared::secret::Secret;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// The documented defaults; a test holds them equal to `Config::default()`.
+pub const DEFAULT_FILE: &str = include_str!("../../config/proxy.toml");
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub control: Control,
+    pub connections: Connections,
+    pub drain: Drain,
+    pub ledger: Ledger,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where clients connect: HTTP/1.1, and HTTP/2 by prior knowledge.
+    pub listen: SocketAddr,
+    /// Where `/health`, `/ready` and `/metrics` are served. Not for the public.
+    pub admin_listen: SocketAddr,
+    /// Everything of ours lies in its folder `proxy/`.
+    pub data_dir: PathBuf,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8082)),
+            data_dir: PathBuf::from("./data"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// Base URL of the control plane.
+    pub url: Url,
+    /// The node token itself; goes before the file.
+    pub token: Option<Secret<String>>,
+    /// File that holds the node token; by default `node.token` in the data directory.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        let url = Url::parse("http://127.0.0.1:8080").expect("a fixed URL parses");
+        Self { url, token: None, token_file: None }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Connections {
+    /// An idle client connection is closed after this long.
+    pub keep_alive_seconds: u64,
+    /// A request's whole head must arrive within this time of its first byte.
+    pub header_timeout_ms: u64,
+    /// Longest silence while a request's body is awaited.
+    pub body_timeout_ms: u64,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { keep_alive_seconds: 60, header_timeout_ms: 10_000, body_timeout_ms: 60_000 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drain {
+    /// Requests under way may take this long to finish after a stop was asked for.
+    pub timeout_ms: u64,
+    /// Idle connections stay open this long, so that a request already sent is still answered.
+    pub idle_ms: u64,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { timeout_ms: 30_000, idle_ms: 500 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ledger {
+    /// Space for usage records that the control plane has not confirmed.
+    pub max_bytes: u64,
+    /// A journal file is closed and the next begun at this size.
+    pub segment_bytes: u64,
+    /// At most this much usage is lost when the power fails.
+    pub fsync_interval_ms: u64,
+    /// What to do when a record can't be written.
+    pub when_full: WhenFull,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            max_bytes: 1024 * 1024 * 1024,
+            segment_bytes: 16 * 1024 * 1024,
+            fsync_interval_ms: 1_000,
+            when_full: WhenFull::Refuse,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// Answer 503 rather than serve what can't be billed.
+    Refuse,
+    /// Serve, and count the loss in a metric and the log.
+    Drop,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, or a filter such as `info,authsome_proxy::sync=debug`.
+    pub level: String,
+    pub format: LogFormat,
+    /// One JSON line per request: `stdout`, `off`, or a file's path.
+    pub access_log: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text, access_log: "stdout".into() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Settings given on the command line.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    pub data_dir: Option<PathBuf>,
+    pub listen: Option<SocketAddr>,
+    pub admin_listen: Option<SocketAddr>,
+    pub control_url: Option<Url>,
+}
+
+impl Config {
+    /// Reads file < environment < flags, and checks the result.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> anyhow::Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            if !file.is_file() {
+                bail!("configuration file {} does not exist", file.display());
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment = figment.merge(Env::prefixed("AUTHSOME_PROXY__").split("__"));
+        if let Some(dir) = &flags.data_dir {
+            figment = figment.merge(("server.data_dir", dir));
+        }
+        if let Some(address) = flags.listen {
+            figment = figment.merge(("server.listen", address));
+        }
+        if let Some(address) = flags.admin_listen {
+            figment = figment.merge(("server.admin_listen", address));
+        }
+        if let Some(url) = &flags.control_url {
+            figment = figment.merge(("control.url", url));
+        }
+        let config: Self = figment.extract().context("invalid configuration")?;
+        config.validate().context("invalid configuration")?;
+        Ok(config)
+    }
+
+    /// Checks what types alone can't.
+    pub fn validate(&self) -> anyhow::Result<()> {
+        if !matches!(self.control.url.scheme(), "http" | "https") || !self.control.url.has_host() {
+            bail!("control.url must be an http or https URL");
+        }
+        for (key, value) in [
+            ("connections.keep_alive_seconds", self.connections.keep_alive_seconds),
+            ("connections.header_timeout_ms", self.connections.header_timeout_ms),
+            ("connections.body_timeout_ms", self.connections.body_timeout_ms),
+            ("ledger.fsync_interval_ms", self.ledger.fsync_interval_ms),
+        ] {
+            if value == 0 {
+                bail!("{key} must be at least 1");
+            }
+        }
+        if self.ledger.segment_bytes < 64 * 1024 {
+            bail!("ledger.segment_bytes must be at least 65536");
+        }
+        if self.ledger.max_bytes < 2 * self.ledger.segment_bytes {
+            bail!("ledger.max_bytes must be at least twice ledger.segment_bytes");
+        }
+        if self.log.access_log.is_empty() {
+            bail!("log.access_log must be `stdout`, `off` or a path");
+        }
+        Ok(())
+    }
+
+    /// The node token, from the setting or its file.
+    pub fn node_token(&self) -> anyhow::Result<Secret<String>> {
+        if let Some(token) = &self.control.token {
+            return Ok(token.clone());
+        }
+        let path = match &self.control.token_file {
+            Some(path) => path.clone(),
+            None => self.server.data_dir.join("node.token"),
+        };
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!(
+                "no node token: can't read {}; the control plane makes it, copy it there or set \
+                 control.token",
+                path.display()
+            )
+        })?;
+        let token = text.trim();
+        if token.is_empty() {
+            bail!("no node token: {} is empty", path.display());
+        }
+        Ok(Secret::new(token.to_owned()))
+    }
+
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain.timeout_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> anyhow::Result<Config> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("proxy.toml");
+        std::fs::write(&path, text).expect("written");
+        Config::load(Some(&path), &Flags::default())
+    }
+
+    #[test]
+    fn the_documented_file_says_the_defaults() {
+        let config: Config =
+            Figment::from(Toml::string(DEFAULT_FILE)).extract().expect("the file is valid");
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn the_documented_file_names_every_setting() {
+        let value = serde_json::to_value(Config::default()).expect("JSON");
+        for (section, keys) in value.as_object().expect("sections") {
+            assert!(DEFAULT_FILE.contains(&format!("[{section}]")), "{section}");
+            for key in keys.as_object().expect("keys").keys() {
+                let named = DEFAULT_FILE
+                    .lines()
+                    .any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+                assert!(named, "{section}.{key} is not in config/proxy.toml");
+            }
+        }
+    }
+
+    #[test]
+    fn flags_go_before_the_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("proxy.toml");
+        std::fs::write(&path, "[server]\nlisten = \"127.0.0.1:1\"\nadmin_listen = \"[::1]:2\"")
+            .expect("written");
+        let flags = Flags { listen: Some(([127, 0, 0, 1], 9).into()), ..Flags::default() };
+        let config = Config::load(Some(&path), &flags).expect("valid");
+        assert_eq!(config.server.listen.port(), 9);
+        assert_eq!(config.server.admin_listen.port(), 2);
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_key() {
+        for (text, wanted) in [
+            ("[server]\nlisten = \"nonsense\"", "server.listen"),
+            ("[server]\nlissten = 1", "lissten"),
+            ("[ledger]\nwhen_full = \"panic\"", "ledger.when_full"),
+            ("[ledger]\nsegment_bytes = 1", "ledger.segment_bytes"),
+            ("[control]\nurl = \"ftp://x\"", "control.url"),
+        ] {
+            let error = format!("{:#}", load(text).expect_err(text));
+            assert!(error.contains(wanted), "{error}");
+        }
+        let error = format!("{:#}", load("[server]\nlisten = \"nonsense\"").expect_err("bad"));
+        assert!(error.contains("proxy.toml"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_token_file_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = Config::default();
+        config.server.data_dir = dir.path().to_owned();
+        let error = format!("{:#}", config.node_token().expect_err("absent"));
+        assert!(error.contains("node.token"), "{error}");
+        std::fs::write(dir.path().join("node.token"), "tok\n").expect("written");
+        assert_eq!(config.node_token().expect("present").expose(), "tok");
+    }
+}

@@ -1,0 +1,80 @@
+//! What is remembered of one request between the engine's phases.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use authsome_shared::code::Code;
+use authsome_shared::id::RequestId;
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::admit::Admitted;
+use crate::denied::Cause;
+use crate::limit::rate;
+use crate::snapshot::Snapshot;
+use crate::snapshot::entity::{Application, Key};
+use crate::upstream::Choice;
+
+pub struct Ctx {
+    pub started: Instant,
+    pub id: RequestId,
+    pub peer: Option<SocketAddr>,
+    /// One request, one configuration.
+    pub snapshot: Option<Arc<Snapshot>>,
+    pub application: Option<Arc<Application>>,
+    pub key: Option<Arc<Key>>,
+    /// Where the rate limit stood, and when that was (nanoseconds since the epoch).
+    pub rate: Option<(rate::State, u64)>,
+    /// Set once the request has been counted; from then on it is recorded exactly once.
+    pub admitted: Option<Admitted>,
+    pub recorded: bool,
+    pub choice: Option<Choice>,
+    pub attempt: usize,
+    /// The next attempt's peer, when it is known already.
+    pub next_peer: Option<Box<HttpPeer>>,
+    /// Why the request fails, when it is we who ended it.
+    pub failure: Option<Cause>,
+    /// What the client was told; 0 before that.
+    pub status: u16,
+    pub code: Option<Code>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// The response's announced length.
+    pub expected_out: Option<u64>,
+    /// The end user that the upstream named.
+    pub user: Option<String>,
+    pub upstream_started: Option<Instant>,
+    pub upstream_us: Option<u64>,
+}
+
+impl Ctx {
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            id: RequestId::new(),
+            peer: None,
+            snapshot: None,
+            application: None,
+            key: None,
+            rate: None,
+            admitted: None,
+            recorded: false,
+            choice: None,
+            attempt: 0,
+            next_peer: None,
+            failure: None,
+            status: 0,
+            code: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            expected_out: None,
+            user: None,
+            upstream_started: None,
+            upstream_us: None,
+        }
+    }
+
+    pub fn latency_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}

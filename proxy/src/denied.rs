@@ -1,0 +1,244 @@
+//! Causes for which a request is refused, and the one place that turns a cause into status, code,
+//! headers and body (the contract's error format). It decides nothing and sends nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use authsome_shared::code::Code;
+use serde_json::{Value, json};
+
+use crate::limit::Level;
+use crate::limit::rate::State;
+use crate::snapshot::entity::{Application, Key};
+
+/// Why a request is refused. Holds nothing secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// Malformed, or over a fixed bound.
+    Request {
+        code: Code,
+        reason: &'static str,
+        message: &'static str,
+    },
+    UnknownApplication,
+    /// No key, or not a good one.
+    Credentials,
+    /// Not served now; the reason is part of the contract.
+    Unavailable(&'static str),
+    /// The key may not be used from this address.
+    Address,
+    /// A public key on a route that is not public.
+    PublicKey,
+    /// The key lacks this scope.
+    Scope(Box<str>),
+    RateLimit {
+        level: Level,
+        state: State,
+    },
+    Quota {
+        level: Level,
+        quota: u64,
+        period: String,
+        retry_after: u64,
+    },
+    BodyTooLarge {
+        limit: u64,
+    },
+    /// The client was too slow.
+    ClientTimeout,
+    /// The upstream could not be reached, or broke off.
+    BadGateway {
+        reason: &'static str,
+        message: &'static str,
+    },
+    GatewayTimeout {
+        reason: &'static str,
+    },
+    Internal,
+}
+
+/// A refusal, and as much of whom it concerns as was known.
+#[derive(Clone)]
+pub struct Denied {
+    pub cause: Cause,
+    pub application: Option<Arc<Application>>,
+    pub key: Option<Arc<Key>>,
+}
+
+impl Denied {
+    pub fn of(application: &Arc<Application>, cause: Cause) -> Self {
+        Self { cause, application: Some(application.clone()), key: None }
+    }
+}
+
+impl From<Cause> for Denied {
+    fn from(cause: Cause) -> Self {
+        Self { cause, application: None, key: None }
+    }
+}
+
+impl fmt::Debug for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+/// How a cause is told to the client.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: Code,
+    pub body: Vec<u8>,
+    /// Whole seconds.
+    pub retry_after: Option<u64>,
+    /// Whether a `WWW-Authenticate` belongs to it.
+    pub challenge: bool,
+    /// The request may have been read wrongly, so that nothing more is read from its connection.
+    pub close: bool,
+}
+
+impl Cause {
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Request { code, .. } => *code,
+            Self::UnknownApplication => Code::NotFound,
+            Self::Credentials => Code::Unauthorized,
+            Self::Unavailable(_) => Code::ServiceUnavailable,
+            Self::Address | Self::PublicKey | Self::Scope(_) => Code::Forbidden,
+            Self::RateLimit { .. } => Code::RateLimitExceeded,
+            Self::Quota { .. } => Code::QuotaExceeded,
+            Self::BodyTooLarge { .. } => Code::PayloadTooLarge,
+            Self::ClientTimeout => Code::RequestTimeout,
+            Self::BadGateway { .. } => Code::BadGateway,
+            Self::GatewayTimeout { .. } => Code::GatewayTimeout,
+            Self::Internal => Code::InternalError,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Request { message, .. } | Self::BadGateway { message, .. } => (*message).into(),
+            Self::UnknownApplication => "Application not found".into(),
+            Self::Credentials => "Invalid or expired API key".into(),
+            Self::Unavailable("past_due") => "The workspace has unpaid invoices".into(),
+            Self::Unavailable("ledger_full") => "Usage can't be recorded at the moment".into(),
+            Self::Unavailable("no_upstream") => "The application has no upstream".into(),
+            Self::Unavailable(_) => "Application is currently unavailable".into(),
+            Self::Address => "The API key may not be used from this address".into(),
+            Self::PublicKey | Self::Scope(_) => {
+                "Insufficient permissions for this operation".into()
+            }
+            Self::RateLimit { state, .. } => {
+                format!("Rate limit exceeded. Retry after {} seconds", state.retry_after())
+            }
+            Self::Quota { level, .. } => {
+                format!("The {}'s monthly quota is used up", level.as_str())
+            }
+            Self::BodyTooLarge { limit } => {
+                format!("The request body is larger than {limit} bytes")
+            }
+            Self::ClientTimeout => "The request did not arrive in time".into(),
+            Self::GatewayTimeout { .. } => "The upstream did not answer in time".into(),
+            Self::Internal => "An unexpected error occurred".into(),
+        }
+    }
+
+    fn details(&self) -> Option<Value> {
+        match self {
+            Self::Request { reason, .. }
+            | Self::BadGateway { reason, .. }
+            | Self::GatewayTimeout { reason } => Some(json!({ "reason": reason })),
+            Self::Address => Some(json!({ "reason": "address" })),
+            Self::PublicKey => Some(json!({ "reason": "public_key" })),
+            Self::Scope(scope) => Some(json!({ "reason": "scope", "required": scope })),
+            Self::RateLimit { level, state } => Some(json!({
+                "limit": level.as_str(),
+                "requests": state.limit.requests,
+                "windowMs": state.limit.window_ms,
+            })),
+            Self::Quota { level, quota, period, .. } => {
+                Some(json!({ "limit": level.as_str(), "quota": quota, "period": period }))
+            }
+            Self::BodyTooLarge { limit } => Some(json!({ "limit": limit })),
+            _ => None,
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::RateLimit { state, .. } => Some(state.retry_after()),
+            Self::Quota { retry_after, .. } => Some(*retry_after),
+            Self::Unavailable("ledger_full") => Some(5),
+            _ => None,
+        }
+    }
+
+    pub fn answer(&self, request_id: &str) -> Answer {
+        let code = self.code();
+        let retry_after = self.retry_after();
+        let mut error = json!({
+            "code": code,
+            "message": self.message(),
+            "requestId": request_id,
+        });
+        if let Some(details) = self.details() {
+            error["details"] = details;
+        }
+        if let Self::Unavailable(reason) = self {
+            error["reason"] = json!(reason);
+        }
+        if let (Some(seconds), Code::RateLimitExceeded | Code::QuotaExceeded) = (retry_after, code)
+        {
+            error["retryAfter"] = json!(seconds);
+        }
+        Answer {
+            code,
+            body: json!({ "error": error }).to_string().into_bytes(),
+            retry_after,
+            challenge: code == Code::Unauthorized,
+            close: matches!(self, Self::Request { .. } | Self::ClientTimeout),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use authsome_shared::snapshot::RateLimit;
+
+    use super::*;
+
+    fn body(cause: &Cause) -> Value {
+        serde_json::from_slice(&cause.answer("req_1").body).expect("JSON")
+    }
+
+    #[test]
+    fn a_rate_limit_tells_which_and_when_to_return() {
+        let limit = RateLimit { requests: 10, window_ms: 60_000, burst: 10 };
+        let state = State { limit, remaining: 0, full_at: 0, wait: 5_500_000_000 };
+        let cause = Cause::RateLimit { level: Level::Application, state };
+        assert_eq!(
+            body(&cause),
+            json!({"error": {
+                "code": "rate_limit_exceeded",
+                "message": "Rate limit exceeded. Retry after 6 seconds",
+                "retryAfter": 6,
+                "details": {"limit": "application", "requests": 10, "windowMs": 60_000},
+                "requestId": "req_1",
+            }})
+        );
+        assert_eq!(cause.answer("req_1").retry_after, Some(6));
+    }
+
+    #[test]
+    fn unavailability_has_its_reason_where_the_contract_has_it() {
+        let found = body(&Cause::Unavailable("maintenance"));
+        assert_eq!(found["error"]["reason"], "maintenance");
+        assert_eq!(found["error"]["message"], "Application is currently unavailable");
+    }
+
+    #[test]
+    fn every_refused_key_sounds_alike() {
+        let answer = Cause::Credentials.answer("req_1");
+        assert!(answer.challenge && !answer.close);
+        assert_eq!(body(&Cause::Credentials)["error"]["message"], "Invalid or expired API key");
+    }
+}

@@ -1,0 +1,470 @@
+//! The engine's phases. Each is a few calls into the modules that decide: `admit` about the
+//! request, `limit` and `ledger` about what has state, `upstream` about where it goes, `denied`
+//! about how a refusal is told. The order here is the order of design section 4.
+//!
+//! A request is counted when it takes its quota, and from then on recorded exactly once: with the
+//! last bytes of its response, before they are sent; or when it fails, before that is told.
+
+mod forward;
+mod respond;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use authsome_shared::clock::Clock;
+use authsome_shared::usage::UsageRecord;
+use bytes::Bytes;
+use chrono::SecondsFormat;
+use http::Version;
+use http::header::{TRANSFER_ENCODING, UPGRADE};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::access_log::{AccessLog, Line};
+use crate::admit::{self, Admitted, Head};
+use crate::ctx::Ctx;
+use crate::denied::Cause;
+use crate::ledger::Ledger;
+use crate::limit::Level;
+use crate::limit::quota::Month;
+use crate::listener::connection::Connection;
+use crate::metrics::Metrics;
+use crate::snapshot::Snapshot;
+use crate::snapshot::entity::Quota;
+use crate::upstream;
+use crate::upstream::address::Resolver;
+
+pub struct Gateway {
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    pub ledger: Arc<Ledger>,
+    pub resolver: Resolver,
+    /// Where the built-in echo listens.
+    pub echo: SocketAddr,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    pub access_log: AccessLog,
+    pub keep_alive_seconds: u64,
+    pub body_timeout: Duration,
+}
+
+/// Nanoseconds since the epoch.
+fn nanos(at: chrono::DateTime<chrono::Utc>) -> u64 {
+    u64::try_from(at.timestamp_micros()).unwrap_or(0).saturating_mul(1_000)
+}
+
+impl Gateway {
+    /// Everything from the request's head to the choice of an upstream.
+    fn decide(&self, session: &Session, ctx: &mut Ctx) -> Result<(), Cause> {
+        let snapshot = self.snapshot.load_full();
+        let now = self.clock.now();
+        ctx.peer = session.client_addr().and_then(|address| address.as_inet()).copied();
+        let head = head(session, ctx);
+        let length = admit::request::content_length(&head);
+        let decided = admit::admit(&snapshot, &head, now);
+        ctx.snapshot = Some(snapshot);
+        let admitted = match decided {
+            Ok(admitted) => admitted,
+            Err(denied) => {
+                if let (Some(key), Some(application)) = (&denied.key, &denied.application) {
+                    self.peek_rate(ctx, key, application, nanos(now));
+                }
+                ctx.application = denied.application;
+                ctx.key = denied.key;
+                return Err(denied.cause);
+            }
+        };
+        ctx.application = Some(admitted.application.clone());
+        ctx.key = Some(admitted.key.clone());
+
+        let (level, limit) = admitted.rate_limit();
+        let checked = admitted.key.bucket.check(limit, nanos(now));
+        let (Ok(state) | Err(state)) = checked;
+        ctx.rate = Some((state, nanos(now)));
+        if checked.is_err() {
+            return Err(Cause::RateLimit { level, state });
+        }
+
+        // Nothing that can still refuse the request comes after the quota is taken.
+        let limit = admitted.application.max_body_bytes;
+        if length.is_some_and(|length| length > limit) {
+            return Err(Cause::BodyTooLarge { limit });
+        }
+        let snapshot = ctx.snapshot.as_deref().ok_or(Cause::Internal)?;
+        let choice = upstream::choose(snapshot, &admitted.application, self.echo)?;
+        if !self.ledger.has_room() {
+            return Err(Cause::Unavailable("ledger_full"));
+        }
+        take_quota(&admitted, now)?;
+        ctx.choice = Some(choice);
+        ctx.admitted = Some(admitted);
+        Ok(())
+    }
+
+    /// Where the rate limit of a refused request's key stands, for the headers.
+    fn peek_rate(
+        &self,
+        ctx: &mut Ctx,
+        key: &crate::snapshot::entity::Key,
+        application: &crate::snapshot::entity::Application,
+        now: u64,
+    ) {
+        let snapshot = self.snapshot.load();
+        if let Some(workspace) = snapshot.workspace(&application.workspace) {
+            let (_, limit) = admit::rate_limit(key, application, workspace);
+            ctx.rate = Some((key.bucket.peek(limit, now), now));
+        }
+    }
+
+    /// The next attempt's peer; the address is resolved and judged here.
+    async fn next_peer(&self, ctx: &Ctx, streaming: bool) -> Result<Box<HttpPeer>, Cause> {
+        let choice = ctx.choice.as_ref().ok_or(Cause::Internal)?;
+        let snapshot = ctx.snapshot.as_deref().ok_or(Cause::Internal)?;
+        let peer = choice.peer(ctx.attempt, streaming, snapshot, &self.resolver).await?;
+        Ok(Box::new(peer))
+    }
+
+    /// Records the request if it was admitted and is not recorded yet.
+    fn record(&self, ctx: &mut Ctx) {
+        let Some(admitted) = &ctx.admitted else { return };
+        if std::mem::replace(&mut ctx.recorded, true) {
+            return;
+        }
+        let (workspace, application) = admitted.application.ids.clone();
+        self.ledger.record(&UsageRecord {
+            at: self.clock.now().timestamp_millis(),
+            workspace,
+            application,
+            key: admitted.key.id.clone(),
+            bucket: admitted.key.shared_bucket.clone(),
+            route: admitted.route.to_string(),
+            status: ctx.status,
+            latency_us: ctx.latency_us(),
+            bytes_in: ctx.bytes_in,
+            bytes_out: ctx.bytes_out,
+            units: admitted.cost,
+            user: ctx.user.take(),
+        });
+    }
+
+    fn log(&self, session: &Session, ctx: &Ctx) {
+        let outcome = match (ctx.code, ctx.status) {
+            (Some(code), _) => code.as_str(),
+            (None, 499) => "client_gone",
+            (None, 100..=199) => "1xx",
+            (None, 200..=299) => "2xx",
+            (None, 300..=399) => "3xx",
+            (None, 400..=499) => "4xx",
+            (None, _) => "5xx",
+        };
+        self.metrics.requests.with_label_values(&[outcome]).inc();
+        self.metrics.duration.observe(ctx.started.elapsed().as_secs_f64());
+        if !self.access_log.is_on() {
+            return;
+        }
+        let request = session.req_header();
+        self.access_log.log(Line {
+            time: self.clock.now().to_rfc3339_opts(SecondsFormat::Micros, true),
+            request_id: ctx.id.to_string(),
+            application: ctx.application.as_ref().map(|application| application.id.clone()),
+            key: ctx.key.as_ref().map(|key| key.id.to_string()),
+            method: request.method.to_string(),
+            path: path_only(request.raw_path()),
+            status: ctx.status,
+            code: ctx.code.map(authsome_shared::code::Code::as_str),
+            latency_us: ctx.latency_us(),
+            upstream_us: ctx.upstream_us,
+            bytes_in: ctx.bytes_in,
+            bytes_out: ctx.bytes_out,
+            client: ctx.peer.map_or_else(String::new, |peer| peer.ip().to_string()),
+        });
+    }
+}
+
+/// A target without its query: that may hold a key.
+fn path_only(target: &[u8]) -> String {
+    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    String::from_utf8_lossy(&target[..end]).into_owned()
+}
+
+/// The request's head as `admit` sees it.
+fn head<'a>(session: &'a Session, ctx: &Ctx) -> Head<'a> {
+    let request = session.req_header();
+    let headers = &request.headers;
+    let (bytes, two_framings) = match session.as_downstream().as_http1() {
+        Some(http1) => {
+            // The engine drops Content-Length when both came; its bytes still tell.
+            let hidden = headers.contains_key(TRANSFER_ENCODING)
+                && names_content_length(&http1.get_headers_raw_bytes());
+            (http1.get_headers_raw_bytes().len(), hidden)
+        }
+        None => {
+            let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+            (request.raw_path().len() + fields.sum::<usize>(), false)
+        }
+    };
+    Head {
+        method: request.method.as_str(),
+        target: request.raw_path(),
+        authority: match request.version {
+            Version::HTTP_2 => request.uri.authority().map(http::uri::Authority::as_str),
+            _ => None,
+        },
+        headers,
+        two_framings,
+        bytes,
+        peer: ctx.peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()),
+    }
+}
+
+fn names_content_length(head: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length";
+    head.split(|byte| *byte == b'\n')
+        .any(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))
+}
+
+/// Takes the request's units from every quota that holds for it, or from none.
+fn take_quota(admitted: &Admitted, now: chrono::DateTime<chrono::Utc>) -> Result<(), Cause> {
+    let month = Month::of(now);
+    let units = u64::from(admitted.cost);
+    let quotas: [(Level, Option<&Quota>); 3] = [
+        (Level::Workspace, admitted.workspace.quota.as_deref()),
+        (Level::Application, admitted.application.quota.as_deref()),
+        (Level::Key, admitted.key.quota.as_deref()),
+    ];
+    for (i, (level, quota)) in quotas.iter().enumerate() {
+        let Some(quota) = quota else { continue };
+        if quota.counter.take(month, units, quota.limit) {
+            continue;
+        }
+        for taken in quotas[..i].iter().filter_map(|(_, quota)| *quota) {
+            taken.counter.give_back(month, units);
+        }
+        return Err(Cause::Quota {
+            level: *level,
+            quota: quota.limit,
+            period: month.period(),
+            retry_after: month.ends_in(now),
+        });
+    }
+    Ok(())
+}
+
+/// Does the client expect an answer with long pauses?
+fn streaming(request: &RequestHeader) -> bool {
+    request.headers.contains_key(UPGRADE)
+        || request
+            .headers
+            .get(http::header::ACCEPT)
+            .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new()
+    }
+
+    /// None of the engine's own: it would add compression.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Ctx) -> Result<()> {
+        if let Some(connection) = Connection::under(session) {
+            connection.end_head();
+        }
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(self.keep_alive_seconds));
+        }
+        session.set_read_timeout(Some(self.body_timeout));
+        // Otherwise the engine fails a request whose client sends the next one early.
+        session.set_pipelining_enabled(true);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let decided = self.decide(session, ctx);
+        self.metrics.admission.observe(ctx.started.elapsed().as_secs_f64());
+        let refused = match decided {
+            Err(cause) => Some(cause),
+            Ok(()) => match self.next_peer(ctx, streaming(session.req_header())).await {
+                Ok(peer) => {
+                    ctx.next_peer = Some(peer);
+                    None
+                }
+                Err(cause) => Some(cause),
+            },
+        };
+        match refused {
+            None => Ok(false),
+            Some(cause) => {
+                self.refuse(session, ctx, &cause).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        ctx.upstream_started.get_or_insert_with(Instant::now);
+        if let Some(peer) = ctx.next_peer.take() {
+            return Ok(peer);
+        }
+        self.next_peer(ctx, streaming(session.req_header())).await.map_err(|cause| {
+            ctx.failure = Some(cause);
+            Error::new_up(ErrorType::ConnectError)
+        })
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        forward::prepare(session, request, ctx)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.bytes_in += body.as_ref().map_or(0, |body| body.len() as u64);
+        let limit = ctx.application.as_ref().map_or(u64::MAX, |it| it.max_body_bytes);
+        if ctx.bytes_in > limit && !session.was_upgraded() {
+            ctx.failure = Some(Cause::BodyTooLarge { limit });
+            return Err(Error::new_down(ErrorType::HTTPStatus(413)));
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let switching = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+        if response.status.is_informational() && !switching {
+            return Ok(());
+        }
+        ctx.status = response.status.as_u16();
+        ctx.upstream_us = ctx
+            .upstream_started
+            .map(|at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX));
+        forward::clean_response(response, ctx);
+        respond::stamp(response, ctx)?;
+        if !switching && forward::is_bodiless(session.req_header(), response, ctx) {
+            self.record(ctx);
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        ctx.bytes_out += body.as_ref().map_or(0, |body| body.len() as u64);
+        let complete = ctx.expected_out.is_some_and(|expected| ctx.bytes_out >= expected);
+        if end_of_stream || (complete && !session.was_upgraded()) {
+            self.record(ctx);
+        }
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        self.metrics.upstream_errors.with_label_values(&["connect"]).inc();
+        ctx.attempt += 1;
+        // Nothing was sent, so another may be tried whatever the method.
+        let attempts = ctx.choice.as_ref().map_or(1, upstream::Choice::attempts);
+        error.set_retry(ctx.attempt < attempts);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Ctx,
+        client_reused: bool,
+    ) -> Box<Error> {
+        if *error.esource() == ErrorSource::Upstream {
+            self.metrics.upstream_errors.with_label_values(&["exchange"]).inc();
+        }
+        // A kept connection that the upstream closed meanwhile: once more, if nothing is lost.
+        let replayable = session.req_header().method.is_idempotent()
+            && ctx.bytes_in == 0
+            && session.response_written().is_none()
+            && ctx.status == 0;
+        if replayable && ctx.failure.is_none() {
+            error.retry.decide_reuse(client_reused);
+        } else {
+            error.set_retry(false);
+        }
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Ctx,
+    ) -> FailToProxy {
+        respond::failed(self, session, error, ctx).await
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+        if ctx.status == 0 {
+            ctx.status = 499;
+        }
+        if let Some(error) = error
+            && *error.esource() == ErrorSource::Internal
+        {
+            tracing::warn!(request = ctx.id.as_str(), kind = error.etype().as_str(), "failed");
+        }
+        self.record(ctx);
+        self.log(session, ctx);
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Ctx,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    /// The engine's own holds the query, and so perhaps a key.
+    fn request_summary(&self, session: &Session, ctx: &Ctx) -> String {
+        format!(
+            "{} {} {}",
+            ctx.id,
+            session.req_header().method,
+            path_only(session.req_header().raw_path())
+        )
+    }
+}

@@ -1,0 +1,191 @@
+//! Writes answers that are ours, and our headers on those that are not. A refusal leaves the
+//! connection open where that is safe: after bad framing, or before a body that is too long to
+//! read for nothing, it closes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use pingora::http::ResponseHeader;
+use pingora::proxy::{FailToProxy, Session};
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use super::Gateway;
+use crate::ctx::Ctx;
+use crate::denied::Cause;
+
+/// A body of this length at most is read and thrown away, so that its connection can be kept.
+const SMALL_BODY: u64 = 64 * 1024;
+
+/// Most that is read after an answer before closing, so that the client gets to read it.
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Puts the contract's headers on a response.
+pub fn stamp(response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    response.insert_header("X-AuthSome-Request-ID", ctx.id.as_str())?;
+    if let Some(application) = &ctx.application {
+        response.insert_header("X-AuthSome-App-ID", application.names.application.clone())?;
+        response.insert_header("X-AuthSome-Region", application.names.region.clone())?;
+    }
+    if let Some((state, now)) = &ctx.rate {
+        let requests = state.limit.requests;
+        response.insert_header("X-RateLimit-Limit", HeaderValue::from(requests))?;
+        response.insert_header("X-RateLimit-Remaining", HeaderValue::from(state.remaining))?;
+        response.insert_header("X-RateLimit-Reset", HeaderValue::from(state.reset()))?;
+        let policy = format!("\"default\";q={requests};w={}", state.window_seconds());
+        response.insert_header("RateLimit-Policy", policy)?;
+        let current = format!("\"default\";r={};t={}", state.remaining, state.reset_in(*now));
+        response.insert_header("RateLimit", current)?;
+    }
+    Ok(())
+}
+
+impl Gateway {
+    /// Answers a request that goes no further.
+    pub(super) async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+        cause: &Cause,
+    ) -> Result<()> {
+        let answer = cause.answer(ctx.id.as_str());
+        ctx.code = Some(answer.code);
+        ctx.status = answer.code.status();
+        let head = session.req_header().method == http::Method::HEAD;
+        ctx.bytes_out = if head { 0 } else { answer.body.len() as u64 };
+        self.record(ctx);
+
+        let keep = !answer.close && swallow(session).await;
+        if !keep {
+            session.set_keepalive(None);
+        }
+        let mut response = ResponseHeader::build(ctx.status, Some(16))?;
+        response.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+        response.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;
+        response.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+        if let Some(seconds) = answer.retry_after {
+            response.insert_header(RETRY_AFTER, HeaderValue::from(seconds))?;
+        }
+        if answer.challenge {
+            response.insert_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))?;
+        }
+        stamp(&mut response, ctx)?;
+        session.write_response_header(Box::new(response), head).await?;
+        if !head {
+            session.write_response_body(Some(Bytes::from(answer.body)), true).await?;
+        }
+        if !keep {
+            linger(session).await;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a small unread body away; `false` when the connection can't be kept.
+async fn swallow(session: &mut Session) -> bool {
+    if session.as_downstream().is_http2() || session.is_body_done() {
+        return true;
+    }
+    let headers = &session.req_header().headers;
+    let small = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
+        .is_some_and(|length| length <= SMALL_BODY);
+    // A client that waits to be told to continue would wait for ever.
+    if !small || headers.contains_key(EXPECT) {
+        return false;
+    }
+    session.set_total_drain_timeout(Some(LINGER));
+    session.drain_request_body().await.is_ok()
+}
+
+/// Closing with unread bytes would reset the connection, and the answer be lost with it.
+async fn linger(session: &mut Session) {
+    if session.as_downstream().is_http2() || session.is_body_done() {
+        return;
+    }
+    let _ = session.as_downstream_mut().finish_body().await;
+    let rest = async {
+        let mut read = 0;
+        while read < LINGER_BYTES {
+            match session.read_request_body().await {
+                Ok(Some(bytes)) => read += bytes.len(),
+                _ => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, rest).await;
+}
+
+/// Answers a request that failed on its way, if anybody is there to be answered.
+pub async fn failed(
+    gateway: &Gateway,
+    session: &mut Session,
+    error: &Error,
+    ctx: &mut Ctx,
+) -> FailToProxy {
+    let started = session.response_written().is_some_and(|it| !it.status.is_informational());
+    let cause = ctx.failure.take().or_else(|| cause_of(error));
+    tracing::debug!(
+        request = ctx.id.as_str(),
+        source = error.esource().as_str(),
+        kind = error.etype().as_str(),
+        started,
+        "a request failed"
+    );
+    match cause {
+        // Half a response can't be taken back: the connection ends, and the client sees it cut.
+        Some(cause) if started => ctx.code = Some(cause.code()),
+        Some(cause) => {
+            // The engine closes the connection after this, so that must be announced.
+            session.set_keepalive(None);
+            if let Err(error) = gateway.refuse(session, ctx, &cause).await {
+                tracing::debug!(request = ctx.id.as_str(), %error, "nobody to answer");
+            }
+        }
+        None => ctx.status = 499,
+    }
+    FailToProxy { error_code: ctx.status, can_reuse_downstream: false }
+}
+
+/// What an engine's error means to the client; `None` when there is none left.
+fn cause_of(error: &Error) -> Option<Cause> {
+    use ErrorType as T;
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Upstream, T::ConnectTimedout | T::TLSHandshakeTimedout) => {
+            Some(Cause::GatewayTimeout { reason: "connect_timeout" })
+        }
+        (ErrorSource::Upstream, T::ReadTimedout | T::WriteTimedout) => {
+            Some(Cause::GatewayTimeout { reason: "response_timeout" })
+        }
+        (ErrorSource::Upstream, kind) => {
+            let (reason, message) = match kind {
+                T::ConnectRefused | T::ConnectNoRoute | T::ConnectError | T::SocketError => {
+                    ("connect", "The upstream could not be reached")
+                }
+                T::TLSHandshakeFailure | T::InvalidCert | T::HandshakeError => {
+                    ("tls", "No secure connection to the upstream was possible")
+                }
+                T::InvalidHTTPHeader | T::H1Error | T::H2Error => {
+                    ("invalid_response", "The upstream's response was not valid HTTP")
+                }
+                _ => ("closed", "The upstream closed the connection before it had answered"),
+            };
+            Some(Cause::BadGateway { reason, message })
+        }
+        (ErrorSource::Downstream, T::ReadTimedout) => Some(Cause::ClientTimeout),
+        (ErrorSource::Downstream, T::InvalidHTTPHeader | T::HTTPStatus(400)) => {
+            Some(Cause::Request {
+                code: authsome_shared::code::Code::InvalidRequest,
+                reason: "header",
+                message: "The request's header fields are not valid",
+            })
+        }
+        (ErrorSource::Downstream, _) => None,
+        _ => Some(Cause::Internal),
+    }
+}

@@ -1,0 +1,114 @@
+//! The metering ledger of this proxy: one record per admitted request, appended to a journal on
+//! disk before the client sees its response end, and shipped to the control plane, which applies
+//! it exactly once. `journal` writes and recovers, `ship` sends; here both meet the quotas and the
+//! policy for a full disk. It decides nothing about a request but whether it can be recorded.
+
+pub mod cursor;
+pub mod frame;
+pub mod journal;
+pub mod read;
+pub mod ship;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use authsome_shared::usage::UsageRecord;
+use tokio::sync::Notify;
+
+use crate::config;
+use crate::limit::quota::Quotas;
+use crate::metrics::Metrics;
+use cursor::Cursor;
+use journal::Journal;
+
+/// Everything that is kept of usage on this proxy.
+pub struct Ledger {
+    journal: Journal,
+    when_full: config::WhenFull,
+    metrics: Arc<Metrics>,
+    /// Rung when there is something to ship.
+    appended: Notify,
+}
+
+impl Ledger {
+    /// Opens the journal under `dir`, begins a new epoch, and counts into `quotas` what earlier
+    /// epochs have left unshipped. Gives the cursor to ship on from.
+    pub fn open(
+        dir: &Path,
+        config: &config::Ledger,
+        quotas: &Quotas,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<(Self, Cursor)> {
+        let cursor = Cursor::load(dir);
+        quotas.confirm(&cursor.totals);
+        let (journal, damaged) = Journal::open(dir, config, &cursor)?;
+        if damaged > 0 {
+            tracing::warn!(places = damaged, "the journal was damaged; what is lost shows as gaps");
+        }
+        let mut unshipped = 0;
+        read::each_unshipped(&journal, &cursor, |line| {
+            unshipped += 1;
+            match serde_json::from_slice::<UsageRecord>(line) {
+                Ok(record) => quotas.recount(&record),
+                Err(error) => tracing::warn!(%error, "an old usage record can't be read"),
+            }
+        })?;
+        journal.set_unshipped(unshipped);
+        if unshipped > 0 {
+            tracing::info!(records = unshipped, "usage records of earlier runs wait to be shipped");
+        }
+        let ledger =
+            Self { journal, when_full: config.when_full, metrics, appended: Notify::new() };
+        Ok((ledger, cursor))
+    }
+
+    /// May a request be admitted, as far as recording it goes?
+    pub fn has_room(&self) -> bool {
+        self.when_full == config::WhenFull::Drop || self.journal.has_room()
+    }
+
+    /// Records one admitted request. A record that can't be written is counted as lost: its
+    /// response has been decided and can't be taken back.
+    pub fn record(&self, record: &UsageRecord) {
+        match self.journal.append(record) {
+            Ok(()) => self.appended.notify_one(),
+            Err(error) => {
+                self.metrics.ledger_lost.inc();
+                tracing::error!(%error, "a usage record is lost");
+            }
+        }
+    }
+
+    /// Records that the control plane has not confirmed.
+    pub fn unshipped(&self) -> u64 {
+        self.journal.unshipped()
+    }
+
+    /// Bytes that the journal takes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.journal.bytes()
+    }
+
+    /// Brings what was appended to the disk, again and again, and tries to recover from a failed
+    /// write.
+    pub async fn sync_forever(self: Arc<Self>, interval: Duration) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let ledger = self.clone();
+            let synced = tokio::task::spawn_blocking(move || ledger.journal.sync()).await;
+            if let Ok(Err(error)) = synced {
+                tracing::error!(%error, "the journal can't be brought to disk");
+            }
+        }
+    }
+
+    /// Brings everything to the disk, for a shutdown.
+    pub fn sync(&self) {
+        if let Err(error) = self.journal.sync() {
+            tracing::error!(%error, "the journal can't be brought to disk");
+        }
+    }
+}

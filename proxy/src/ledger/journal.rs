@@ -1,0 +1,289 @@
+//! The journal on disk: segments of one epoch per start of the process, appended to with one
+//! write(2) per record, so that a killed process has lost nothing; the disk follows with each
+//! [`Journal::sync`]. Its space is bounded. A failed write is undone, refused, and tried again on a
+//! fresh segment with the next sync. Reading is `read`'s, sending `ship`'s.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use anyhow::Context;
+use authsome_shared::id::EpochId;
+use authsome_shared::usage::UsageRecord;
+use parking_lot::Mutex;
+
+use super::cursor::Cursor;
+use super::frame::{self, Frames, Header};
+use crate::config;
+
+/// Kept free, so that requests under way when the journal fills up can still be recorded.
+const RESERVE: u64 = 64 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error("the journal is full")]
+    Full,
+    #[error("the journal can't be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// A segment as its readers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    pub path: PathBuf,
+    pub epoch: String,
+    pub first: u64,
+    /// Highest sequence number in it; `first - 1` when it is empty.
+    pub last: u64,
+    /// Whole bytes that may be read.
+    pub bytes: u64,
+    /// Still appended to.
+    pub active: bool,
+}
+
+struct Writer {
+    file: File,
+    /// Oldest first; the last one is written to.
+    segments: VecDeque<Segment>,
+    next: u64,
+    buffer: Vec<u8>,
+    dirty: bool,
+}
+
+pub struct Journal {
+    dir: PathBuf,
+    epoch: EpochId,
+    max_bytes: u64,
+    segment_bytes: u64,
+    writer: Mutex<Writer>,
+    bytes: AtomicU64,
+    unshipped: AtomicU64,
+    failing: AtomicBool,
+}
+
+impl Journal {
+    /// Recovers what earlier epochs left and begins a new one. Also tells how many damaged places
+    /// were passed over.
+    pub fn open(
+        dir: &Path,
+        config: &config::Ledger,
+        cursor: &Cursor,
+    ) -> anyhow::Result<(Self, usize)> {
+        fs::create_dir_all(dir).with_context(|| format!("can't create {}", dir.display()))?;
+        let (mut segments, damaged) = recover(dir, cursor)
+            .with_context(|| format!("can't recover the journal in {}", dir.display()))?;
+        let epoch = EpochId::new();
+        let (file, segment) = create(dir, epoch.as_str(), 1)
+            .with_context(|| format!("can't write the journal in {}", dir.display()))?;
+        segments.push_back(segment);
+        let bytes = segments.iter().map(|segment| segment.bytes).sum();
+        let writer =
+            Writer { file, segments, next: 1, buffer: Vec::with_capacity(1024), dirty: true };
+        let journal = Self {
+            dir: dir.to_owned(),
+            epoch,
+            max_bytes: config.max_bytes,
+            segment_bytes: config.segment_bytes,
+            writer: Mutex::new(writer),
+            bytes: AtomicU64::new(bytes),
+            unshipped: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+        };
+        Ok((journal, damaged))
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn unshipped(&self) -> u64 {
+        self.unshipped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_unshipped(&self, records: u64) {
+        self.unshipped.store(records, Ordering::Relaxed);
+    }
+
+    /// Would an append succeed, as far as is known?
+    pub fn has_room(&self) -> bool {
+        !self.failing.load(Ordering::Relaxed) && self.bytes() + RESERVE <= self.max_bytes
+    }
+
+    /// Appends one record. When this returns, the record survives the end of the process.
+    pub fn append(&self, record: &UsageRecord) -> Result<(), AppendError> {
+        if self.failing.load(Ordering::Relaxed) {
+            return Err(io::Error::other("an earlier write failed").into());
+        }
+        let mut writer = self.writer.lock();
+        let writer = &mut *writer;
+        frame::begin(&mut writer.buffer, writer.next);
+        serde_json::to_writer(&mut writer.buffer, record).map_err(io::Error::from)?;
+        frame::finish(&mut writer.buffer);
+        let length = writer.buffer.len() as u64;
+        if self.bytes() + length > self.max_bytes {
+            return Err(AppendError::Full);
+        }
+        let full = writer.segments.back().is_some_and(|active| active.bytes >= self.segment_bytes);
+        if full && let Err(error) = self.rotate(writer) {
+            self.failing.store(true, Ordering::Relaxed);
+            return Err(error.into());
+        }
+        let active = writer.segments.back_mut().expect("there is always an active segment");
+        if let Err(error) = writer.file.write_all(&writer.buffer) {
+            // Half a frame must not lie before the next one.
+            let _ = writer.file.set_len(active.bytes);
+            self.failing.store(true, Ordering::Relaxed);
+            return Err(error.into());
+        }
+        active.bytes += length;
+        active.last = writer.next;
+        writer.next += 1;
+        writer.dirty = true;
+        self.bytes.fetch_add(length, Ordering::Relaxed);
+        self.unshipped.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn rotate(&self, writer: &mut Writer) -> io::Result<()> {
+        writer.file.sync_data()?;
+        let (file, segment) = create(&self.dir, self.epoch.as_str(), writer.next)?;
+        self.bytes.fetch_add(segment.bytes, Ordering::Relaxed);
+        if let Some(active) = writer.segments.back_mut() {
+            active.active = false;
+        }
+        writer.segments.push_back(segment);
+        writer.file = file;
+        Ok(())
+    }
+
+    /// Brings what was appended to the disk. After a failed write it begins a new segment, and
+    /// when that works the journal takes records again.
+    pub fn sync(&self) -> io::Result<()> {
+        if self.failing.load(Ordering::Relaxed) {
+            let mut writer = self.writer.lock();
+            let empty = writer.segments.back().is_some_and(|active| active.last < active.first);
+            if empty {
+                // Its name would be the new one's.
+                let header = Header { epoch: self.epoch.to_string(), first: writer.next }.encode();
+                writer.file.set_len(header.len() as u64)?;
+                writer.file.sync_data()?;
+            } else {
+                self.rotate(&mut writer)?;
+            }
+            self.failing.store(false, Ordering::Relaxed);
+            tracing::info!("the journal can be written again");
+            return Ok(());
+        }
+        let file = {
+            let mut writer = self.writer.lock();
+            if !std::mem::take(&mut writer.dirty) {
+                return Ok(());
+            }
+            writer.file.try_clone()?
+        };
+        file.sync_data()
+    }
+
+    /// All segments, oldest first, as they stand now.
+    pub fn segments(&self) -> Vec<Segment> {
+        self.writer.lock().segments.iter().cloned().collect()
+    }
+
+    /// Takes note of `records` confirmed, and deletes segments that are confirmed as a whole.
+    pub fn confirmed(&self, cursor: &Cursor, records: u64) -> io::Result<()> {
+        let done: Vec<Segment> = {
+            let mut writer = self.writer.lock();
+            let done = |segment: &Segment| {
+                !segment.active && segment.last <= cursor.watermark(&segment.epoch)
+            };
+            let gone = writer.segments.iter().filter(|segment| done(segment)).cloned().collect();
+            writer.segments.retain(|segment| !done(segment));
+            gone
+        };
+        let _ = self.unshipped.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |unshipped| {
+            Some(unshipped.saturating_sub(records))
+        });
+        for segment in done {
+            self.bytes.fetch_sub(segment.bytes, Ordering::Relaxed);
+            fs::remove_file(&segment.path)?;
+        }
+        Ok(())
+    }
+}
+
+fn create(dir: &Path, epoch: &str, first: u64) -> io::Result<(File, Segment)> {
+    let path = dir.join(format!("{epoch}-{first:020}.seg"));
+    let header = Header { epoch: epoch.to_owned(), first }.encode();
+    let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+    if let Err(error) = file.write_all(&header) {
+        let _ = fs::remove_file(&path);
+        return Err(error);
+    }
+    let segment = Segment {
+        path,
+        epoch: epoch.to_owned(),
+        first,
+        last: first - 1,
+        bytes: header.len() as u64,
+        active: true,
+    };
+    Ok((file, segment))
+}
+
+/// Reads every segment through: cuts torn tails, deletes what is empty or confirmed. Names sort by
+/// epoch and sequence, so that the oldest comes first.
+fn recover(dir: &Path, cursor: &Cursor) -> io::Result<(VecDeque<Segment>, usize)> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<_>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    paths.sort();
+    let mut segments = VecDeque::new();
+    let mut damaged = 0;
+    for path in paths {
+        let bytes = fs::read(&path)?;
+        let Some((header, start)) = Header::decode(&bytes) else {
+            // A process killed between creating and writing leaves an empty or short file.
+            if bytes.len() > 64 {
+                damaged += 1;
+                let aside = path.with_extension("damaged");
+                tracing::error!(path = %aside.display(), "a journal segment has no valid header");
+                fs::rename(&path, aside)?;
+            } else {
+                fs::remove_file(&path)?;
+            }
+            continue;
+        };
+        let mut frames = Frames::new(&bytes, start);
+        let last = frames.by_ref().map(|frame| frame.sequence).max();
+        damaged += frames.damaged;
+        match last {
+            Some(last) if last > cursor.watermark(&header.epoch) => {
+                if frames.good < bytes.len() {
+                    tracing::warn!(path = %path.display(), "a torn record is cut off");
+                    OpenOptions::new().write(true).open(&path)?.set_len(frames.good as u64)?;
+                }
+                segments.push_back(Segment {
+                    path,
+                    epoch: header.epoch,
+                    first: header.first,
+                    last,
+                    bytes: frames.good as u64,
+                    active: false,
+                });
+            }
+            _ => fs::remove_file(&path)?,
+        }
+    }
+    Ok((segments, damaged))
+}
+
+#[cfg(test)]
+#[path = "journal/tests.rs"]
+mod tests;

@@ -1,0 +1,151 @@
+//! Sends the journal to the control plane: batch after batch, each until it is confirmed, with
+//! jittered back-off while that fails. Nothing is ever dropped here; a batch that is sent twice is
+//! applied once, by its node, epoch and sequence numbers. The answers carry the fleet's totals.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use authsome_shared::clock::Clock;
+use authsome_shared::id::{EpochId, NodeId};
+use authsome_shared::usage::{Applied, BatchHeader};
+use parking_lot::Mutex;
+use tokio::time::{sleep, timeout};
+
+use super::Ledger;
+use super::cursor::Cursor;
+use super::read::{self, Batch, Position};
+use crate::limit::quota::{Month, Quotas};
+use crate::sync::backoff::Backoff;
+use crate::sync::client::Client;
+
+/// After the first record of a batch, how long others may join it.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// How long to wait for news when nothing rings.
+const IDLE: Duration = Duration::from_secs(1);
+
+pub struct Shipper {
+    pub ledger: Arc<Ledger>,
+    pub client: Client,
+    pub quotas: Arc<Quotas>,
+    pub clock: Clock,
+    pub node: NodeId,
+    state: Mutex<State>,
+    /// One batch at a time, whoever sends it.
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    cursor: Cursor,
+    position: Position,
+}
+
+impl Shipper {
+    pub fn new(
+        ledger: Arc<Ledger>,
+        cursor: Cursor,
+        client: Client,
+        quotas: Arc<Quotas>,
+        clock: Clock,
+        node: NodeId,
+    ) -> Self {
+        let state = Mutex::new(State { cursor, position: Position::default() });
+        Self { ledger, client, quotas, clock, node, state, turn: tokio::sync::Mutex::default() }
+    }
+
+    /// Ships for ever.
+    pub async fn run(self: Arc<Self>) {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            match self.ship_one().await {
+                Ok(true) => backoff.reset(),
+                Ok(false) => {
+                    backoff.reset();
+                    let news = timeout(IDLE, self.ledger.appended.notified()).await;
+                    if news.is_ok() {
+                        sleep(LINGER).await;
+                    }
+                }
+                Err(error) => {
+                    let wait = backoff.next();
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        ?wait,
+                        unshipped = self.ledger.unshipped(),
+                        "usage can't be shipped; trying again"
+                    );
+                    sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// Ships all there is, for a shutdown; gives up at the first failure or after `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        let all = async {
+            loop {
+                match self.ship_one().await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        tracing::warn!(
+                            error = format!("{error:#}"),
+                            unshipped = self.ledger.unshipped(),
+                            "usage stays in the journal for the next start"
+                        );
+                        return;
+                    }
+                }
+            }
+        };
+        let _ = timeout(limit, all).await;
+    }
+
+    /// Ships the next batch; `false` when there is none.
+    async fn ship_one(&self) -> anyhow::Result<bool> {
+        let _turn = self.turn.lock().await;
+        let batch = {
+            let mut state = self.state.lock();
+            let State { cursor, position } = &mut *state;
+            read::next_batch(&self.ledger.journal, cursor, position)?
+        };
+        let Some(batch) = batch else { return Ok(false) };
+        let applied = self.client.usage(self.encode(&batch)?).await?;
+        anyhow::ensure!(
+            applied.watermark + 1 >= batch.first,
+            "the control plane confirmed {} and so lacks records that it had confirmed before {}",
+            applied.watermark,
+            batch.first
+        );
+        self.confirm(&batch, &applied)?;
+        Ok(true)
+    }
+
+    fn encode(&self, batch: &Batch) -> anyhow::Result<Vec<u8>> {
+        let epoch: EpochId = batch.epoch.parse()?;
+        let header =
+            BatchHeader { node: self.node.clone(), epoch, first: batch.first, count: batch.count };
+        let mut body = serde_json::to_vec(&header)?;
+        body.push(b'\n');
+        body.extend_from_slice(&batch.lines);
+        Ok(body)
+    }
+
+    fn confirm(&self, batch: &Batch, applied: &Applied) -> anyhow::Result<()> {
+        self.quotas.confirm(&applied.totals);
+        let cursor = {
+            let mut state = self.state.lock();
+            let watermark = applied.watermark.min(batch.last());
+            state.cursor.confirmed.insert(batch.epoch.clone(), watermark);
+            let live: Vec<String> =
+                self.ledger.journal.segments().into_iter().map(|segment| segment.epoch).collect();
+            state.cursor.confirmed.retain(|epoch, _| live.contains(epoch));
+            state.cursor.totals = self.quotas.confirmed(Month::of(self.clock.now()));
+            state.cursor.clone()
+        };
+        cursor.save(self.ledger.journal.dir())?;
+        let records = (applied.watermark.min(batch.last()) + 1).saturating_sub(batch.first);
+        self.ledger.journal.confirmed(&cursor, records)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,23 @@
+//! Limits with state: `rate` (GCRA, per key bucket) and `quota` (units per calendar month). Which
+//! limit applies to a key is decided here; that a request asks at all is the gateway's.
+
+pub mod quota;
+pub mod rate;
+
+/// Whose setting a limit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Key,
+    Application,
+    Workspace,
+}
+
+impl Level {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Application => "application",
+            Self::Workspace => "workspace",
+        }
+    }
+}

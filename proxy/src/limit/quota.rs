@@ -1,0 +1,342 @@
+//! Monthly quotas: request units per subject (a workspace, an application, a key's bucket) and
+//! calendar month in UTC. Admission is local: one atomic word per subject holds the month and the
+//! units used, as far as this proxy knows. The control plane's totals correct it for the whole
+//! fleet; between two totals, proxies may together admit what they had not yet told each other.
+//!
+//! It writes nothing to disk: `ledger` keeps the totals and recounts the journal at start.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use authsome_shared::usage::{Total, UsageRecord};
+use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
+use parking_lot::{Mutex, RwLock};
+
+/// A calendar month, counted from January 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month(u16);
+
+impl Month {
+    pub fn of(at: DateTime<Utc>) -> Self {
+        let months = (at.year() - 1970).clamp(0, 5_000) * 12 + at.month0().cast_signed();
+        Self(u16::try_from(months).unwrap_or(u16::MAX))
+    }
+
+    /// From `YYYY-MM`.
+    pub fn parse(period: &str) -> Option<Self> {
+        let (year, month) = period.split_once('-')?;
+        let date = NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, 1)?;
+        Some(Self::of(date.and_hms_opt(0, 0, 0)?.and_utc()))
+    }
+
+    fn first_day(self) -> NaiveDate {
+        NaiveDate::from_ymd_opt(1970, 1, 1)
+            .and_then(|epoch| epoch.checked_add_months(Months::new(u32::from(self.0))))
+            .unwrap_or(NaiveDate::MAX)
+    }
+
+    /// As `YYYY-MM`.
+    pub fn period(self) -> String {
+        self.first_day().format("%Y-%m").to_string()
+    }
+
+    /// Whole seconds from `now` until the month is over, at least 1.
+    pub fn ends_in(self, now: DateTime<Utc>) -> u64 {
+        let next = Self(self.0.saturating_add(1)).first_day();
+        let end = next.and_hms_opt(0, 0, 0).unwrap_or_default().and_utc();
+        u64::try_from((end - now).num_seconds()).unwrap_or(0) + 1
+    }
+}
+
+const USED_BITS: u32 = 48;
+const USED_MASK: u64 = (1 << USED_BITS) - 1;
+
+fn pack(month: Month, used: u64) -> u64 {
+    (u64::from(month.0) << USED_BITS) | used.min(USED_MASK)
+}
+
+fn unpack(word: u64) -> (Month, u64) {
+    (Month(u16::try_from(word >> USED_BITS).unwrap_or(u16::MAX)), word & USED_MASK)
+}
+
+/// What one subject has used in the month it was last asked about.
+#[derive(Debug, Default)]
+pub struct Counter {
+    /// Month in the high 16 bits, units in the low 48.
+    word: AtomicU64,
+    /// The highest total the control plane has told, and its month.
+    confirmed: Mutex<Option<(Month, u64)>>,
+}
+
+impl Counter {
+    fn update(&self, change: impl Fn(Month, u64) -> Option<(Month, u64)>) -> bool {
+        self.word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+                let (month, used) = unpack(word);
+                change(month, used).map(|(month, used)| pack(month, used))
+            })
+            .is_ok()
+    }
+
+    /// Takes `units` if they fit under `limit` in `now`'s month. A month that lies behind the
+    /// counter's (a clock set back) is counted in the counter's.
+    pub fn take(&self, now: Month, units: u64, limit: u64) -> bool {
+        self.update(|month, used| {
+            let used = if now > month { 0 } else { used };
+            let next = used.checked_add(units).filter(|next| *next <= limit)?;
+            Some((month.max(now), next))
+        })
+    }
+
+    /// Gives back what [`Counter::take`] took in the same month.
+    pub fn give_back(&self, now: Month, units: u64) {
+        self.update(|month, used| (month == now).then(|| (month, used.saturating_sub(units))));
+    }
+
+    /// Counts what was admitted before, whatever the limit.
+    pub fn recount(&self, at: Month, units: u64) {
+        self.update(|month, used| match at.cmp(&month) {
+            std::cmp::Ordering::Less => None,
+            std::cmp::Ordering::Equal => Some((month, used.saturating_add(units))),
+            std::cmp::Ordering::Greater => Some((at, units)),
+        });
+    }
+
+    /// Learns the fleet's total, of which `applied` units are this proxy's own that had been
+    /// counted here already. Totals of one month only grow; an older one that comes late still
+    /// says which of our units the newer one contained.
+    fn confirm(&self, at: Month, total: u64, applied: u64) {
+        let mut confirmed = self.confirmed.lock();
+        let seen = match *confirmed {
+            Some((month, seen)) if month == at => seen,
+            Some((month, _)) if month > at => return,
+            _ => 0,
+        };
+        let newest = total.max(seen);
+        *confirmed = Some((at, newest));
+        self.update(|month, used| match at.cmp(&month) {
+            std::cmp::Ordering::Less => None,
+            std::cmp::Ordering::Equal => {
+                let used = used.saturating_add(newest - seen).saturating_sub(applied);
+                Some((month, used.max(newest)))
+            }
+            std::cmp::Ordering::Greater => Some((at, newest)),
+        });
+    }
+
+    pub fn used(&self, now: Month) -> u64 {
+        let (month, used) = unpack(self.word.load(Ordering::Acquire));
+        if now > month { 0 } else { used }
+    }
+}
+
+/// The counters of every subject that has a quota or was spoken of; they outlive snapshots.
+#[derive(Debug, Default)]
+pub struct Quotas {
+    counters: RwLock<HashMap<String, Arc<Counter>>>,
+}
+
+impl Quotas {
+    /// The subject's counter, made when it is new.
+    pub fn counter(&self, subject: &str) -> Arc<Counter> {
+        if let Some(counter) = self.counters.read().get(subject) {
+            return counter.clone();
+        }
+        self.counters.write().entry(subject.to_owned()).or_default().clone()
+    }
+
+    /// Learns totals from the control plane. Unreadable periods are ignored.
+    pub fn confirm(&self, totals: &[Total]) {
+        for total in totals {
+            if let Some(month) = Month::parse(&total.period) {
+                self.counter(&total.subject).confirm(month, total.used, total.applied);
+            }
+        }
+    }
+
+    /// Counts a record that the control plane has not confirmed: at start, from the journal.
+    pub fn recount(&self, record: &UsageRecord) {
+        let Some(at) = DateTime::from_timestamp_millis(record.at).map(Month::of) else { return };
+        let bucket = record.bucket.as_ref().unwrap_or(&record.key);
+        let subjects = [record.workspace.as_str(), record.application.as_str(), bucket.as_str()];
+        for subject in subjects {
+            self.counter(subject).recount(at, u64::from(record.units));
+        }
+    }
+
+    /// What the control plane has confirmed and a later start must know: the totals of `now`'s
+    /// month of subjects that somebody holds a quota for. Forgets all that nobody will ask for.
+    pub fn confirmed(&self, now: Month) -> Vec<Total> {
+        let mut counters = self.counters.write();
+        let mut totals = Vec::new();
+        counters.retain(|subject, counter| {
+            let held = Arc::strong_count(counter) > 1;
+            match *counter.confirmed.lock() {
+                Some((month, used)) if month >= now => {
+                    totals.push(Total {
+                        subject: subject.clone(),
+                        period: month.period(),
+                        used,
+                        applied: 0,
+                    });
+                    true
+                }
+                _ => held || counter.used(now) > 0,
+            }
+        });
+        totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn month(text: &str) -> Month {
+        Month::parse(text).expect("a month")
+    }
+
+    fn total(used: u64, applied: u64) -> Total {
+        Total { subject: "ws_1".into(), period: "2026-11".into(), used, applied }
+    }
+
+    #[test]
+    fn months_read_and_write_and_end() {
+        assert_eq!(month("2026-11").period(), "2026-11");
+        assert!(month("2026-12") < month("2027-01"));
+        assert_eq!(Month::parse("2026-13"), None);
+        assert_eq!(Month::parse("soon"), None);
+        let at = "2026-12-31T23:59:30Z".parse().expect("a time");
+        assert_eq!(Month::of(at), month("2026-12"));
+        assert_eq!(Month::of(at).ends_in(at), 31);
+    }
+
+    #[test]
+    fn nothing_passes_over_the_limit_and_a_month_begins_at_zero() {
+        let counter = Counter::default();
+        let now = month("2026-11");
+        assert!(counter.take(now, 3, 5));
+        assert!(!counter.take(now, 3, 5));
+        assert!(counter.take(now, 2, 5));
+        counter.give_back(now, 2);
+        assert_eq!(counter.used(now), 3);
+        assert!(counter.take(month("2026-12"), 5, 5));
+        assert!(!counter.take(now, 1, 5), "a clock set back does not reopen the month");
+    }
+
+    #[test]
+    fn totals_bring_in_the_fleet_and_take_out_what_was_ours() {
+        let quotas = Quotas::default();
+        let now = month("2026-11");
+        let counter = quotas.counter("ws_1");
+        for _ in 0..10 {
+            assert!(counter.take(now, 1, 100));
+        }
+        // The fleet used 20, and our batch of 8 was applied on top: 28, with 2 still under way.
+        quotas.confirm(&[total(28, 8)]);
+        assert_eq!(counter.used(now), 30);
+        // Somebody else's news, then the same again.
+        quotas.confirm(&[total(40, 0)]);
+        quotas.confirm(&[total(40, 0)]);
+        assert_eq!(counter.used(now), 42);
+        // The newer total (with our last 2) overtook the answer to our batch.
+        quotas.confirm(&[total(50, 0)]);
+        quotas.confirm(&[total(45, 2)]);
+        assert_eq!(counter.used(now), 50);
+    }
+
+    #[test]
+    fn totals_of_another_month_do_not_mix() {
+        let quotas = Quotas::default();
+        let counter = quotas.counter("ws_1");
+        assert!(counter.take(month("2026-12"), 4, 10));
+        quotas.confirm(&[total(1_000, 7)]);
+        assert_eq!(counter.used(month("2026-12")), 4);
+        let december = Total { period: "2026-12".into(), ..total(6, 4) };
+        quotas.confirm(&[december]);
+        assert_eq!(counter.used(month("2026-12")), 6);
+    }
+
+    #[test]
+    fn a_restart_recounts_the_journal_on_top_of_the_confirmed_totals() {
+        let before = Quotas::default();
+        let held = before.counter("ws_1");
+        before.confirm(&[total(90, 0)]);
+        let kept = before.confirmed(month("2026-11"));
+        drop(held);
+        let after = Quotas::default();
+        after.confirm(&kept);
+        after.recount(&UsageRecord {
+            at: "2026-11-05T00:00:00Z".parse::<DateTime<Utc>>().expect("a time").timestamp_millis(),
+            workspace: "ws_1".parse().expect("an id"),
+            application: "app_1".parse().expect("an id"),
+            key: "key_2".parse().expect("an id"),
+            bucket: Some("key_1".parse().expect("an id")),
+            route: "*".into(),
+            status: 200,
+            latency_us: 1,
+            bytes_in: 0,
+            bytes_out: 0,
+            units: 9,
+            user: None,
+        });
+        let now = month("2026-11");
+        assert_eq!(after.counter("ws_1").used(now), 99);
+        assert_eq!(after.counter("key_1").used(now), 9);
+        assert!(after.counter("ws_1").take(now, 1, 100));
+        assert!(!after.counter("ws_1").take(now, 1, 100));
+    }
+
+    #[test]
+    fn the_past_is_forgotten() {
+        let quotas = Quotas::default();
+        quotas.confirm(&[total(5, 0)]);
+        assert_eq!(quotas.confirmed(month("2026-11")).len(), 1);
+        assert_eq!(quotas.confirmed(month("2026-12")).len(), 0);
+        assert!(quotas.counters.read().is_empty());
+    }
+
+    proptest! {
+        /// Two proxies and a control plane, with batches and totals arriving in any order.
+        #[test]
+        fn once_all_is_told_every_proxy_knows_the_sum(
+            steps in prop::collection::vec((0_u8..4, 0_usize..2, 1_u64..5), 1..80),
+        ) {
+            let now = month("2026-11");
+            let proxies = [Quotas::default(), Quotas::default()];
+            let mut pending = [0_u64; 2];
+            let mut fleet = 0_u64;
+            let mut answers: Vec<(usize, Total)> = Vec::new();
+            for (action, who, units) in steps {
+                match action {
+                    0 => {
+                        prop_assert!(proxies[who].counter("ws_1").take(now, units, u64::MAX));
+                        pending[who] += units;
+                    }
+                    1 => {
+                        let applied = std::mem::take(&mut pending[who]);
+                        fleet += applied;
+                        answers.push((who, total(fleet, applied)));
+                        answers.push((1 - who, total(fleet, 0)));
+                    }
+                    // Late answers come in any order.
+                    _ if !answers.is_empty() => {
+                        let at = usize::try_from(units).expect("small") % answers.len();
+                        let (who, total) = answers.remove(at);
+                        proxies[who].confirm(&[total]);
+                    }
+                    _ => {}
+                }
+            }
+            for (who, total) in answers {
+                proxies[who].confirm(&[total]);
+            }
+            for who in 0..2 {
+                prop_assert_eq!(proxies[who].counter("ws_1").used(now), fleet + pending[who]);
+            }
+        }
+    }
+}

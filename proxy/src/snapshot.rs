@@ -1,0 +1,322 @@
+//! The configuration that requests are decided by: an immutable value, swapped whole, loaded once
+//! per request. It is built from wire changes; what can't be served (an unparsable URL, a digest
+//! that two keys claim) is set aside and counted, and the entity's last good form stays.
+//!
+//! Collections are copy-on-write in shards, so that one changed key out of a million copies a
+//! thousandth of the table. Buckets and quota counters are shared with earlier snapshots: a new
+//! configuration forgets nothing that was used. Where changes come from is for `sync`, what is
+//! kept on disk for `snapshot::store`.
+
+pub mod entity;
+pub mod shards;
+pub mod store;
+
+use std::sync::Arc;
+
+use authsome_shared::api_key::KeyDigest;
+use authsome_shared::id::{ApplicationId, KeyId, PlatformId, WorkspaceId};
+use authsome_shared::snapshot::encoding::Decoded;
+use authsome_shared::snapshot::{self as wire, Change, Settings};
+
+use crate::admit::route;
+use crate::limit::quota::Quotas;
+use crate::limit::rate::Bucket;
+use entity::{Application, DefaultUpstream, Key, Workspace};
+use shards::{Hashed, Shards};
+
+/// One configuration version.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// `None` until a snapshot has come.
+    pub platform: Option<PlatformId>,
+    pub revision: u64,
+    /// Changes that could not be read or served since the last whole snapshot.
+    pub quarantined: u64,
+    pub settings: Arc<Settings>,
+    pub default_upstream: Option<Arc<DefaultUpstream>>,
+    /// For applications that declare no routes.
+    pub default_routes: Arc<[route::Route]>,
+    workspaces: Shards<Arc<str>, Arc<Workspace>>,
+    applications: Shards<Arc<str>, Arc<Application>>,
+    keys: Shards<[u8; 32], Arc<Key>, Hashed>,
+    /// Key ids to digests, for removal.
+    digests: Shards<KeyId, [u8; 32]>,
+    /// Buckets of lines of rotation, by the id of their first key.
+    rotated: Shards<KeyId, Arc<Bucket>>,
+}
+
+impl Snapshot {
+    /// Knows nothing and so refuses everything.
+    pub fn empty() -> Self {
+        Self {
+            platform: None,
+            revision: 0,
+            quarantined: 0,
+            settings: Arc::default(),
+            default_upstream: None,
+            default_routes: route::defaults(),
+            workspaces: Shards::new(64),
+            applications: Shards::new(256),
+            keys: Shards::new(1024),
+            digests: Shards::new(1024),
+            rotated: Shards::new(256),
+        }
+    }
+
+    pub fn application(&self, id: &str) -> Option<&Arc<Application>> {
+        self.applications.get(id)
+    }
+
+    pub fn workspace(&self, id: &str) -> Option<&Arc<Workspace>> {
+        self.workspaces.get(id)
+    }
+
+    pub fn key(&self, digest: &KeyDigest) -> Option<&Arc<Key>> {
+        self.keys.get(&digest.0)
+    }
+
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn applications(&self) -> usize {
+        self.applications.len()
+    }
+
+    /// A whole new configuration. Keys that this one knows keep their buckets.
+    pub fn replaced_by(&self, decoded: Decoded, quotas: &Quotas) -> Self {
+        let mut next = Self::empty();
+        next.platform = Some(decoded.header.platform);
+        next.revision = decoded.header.revision;
+        next.quarantined = decoded.quarantined.len() as u64;
+        for reason in &decoded.quarantined {
+            tracing::warn!(reason, "a change in the snapshot can't be read and is set aside");
+        }
+        for change in decoded.changes {
+            next.apply(change, self, quotas);
+        }
+        next
+    }
+
+    /// This configuration with one revision's changes on top.
+    pub fn advanced_by(
+        &self,
+        revision: u64,
+        changes: Vec<serde_json::Value>,
+        quotas: &Quotas,
+    ) -> Self {
+        let mut next = self.clone();
+        next.revision = revision;
+        for change in changes {
+            match serde_json::from_value(change) {
+                Ok(change) => next.apply(change, self, quotas),
+                Err(error) => {
+                    next.quarantined += 1;
+                    tracing::warn!(revision, %error, "a change can't be read and is set aside");
+                }
+            }
+        }
+        next
+    }
+
+    fn apply(&mut self, change: Change, before: &Self, quotas: &Quotas) {
+        match change {
+            Change::Settings(settings) => self.set_settings(settings),
+            Change::Workspace(workspace) => {
+                let workspace = Workspace::new(&workspace, quotas);
+                self.workspaces.insert(workspace.id.clone(), Arc::new(workspace));
+            }
+            Change::Application(application) => self.set_application(*application, quotas),
+            Change::Key(key) => self.set_key(*key, before, quotas),
+            Change::RemoveWorkspace(id) => self.remove_workspace(&id),
+            Change::RemoveApplication(id) => self.remove_application(&id),
+            Change::RemoveKey(id) => self.remove_key(&id),
+        }
+    }
+
+    fn set_settings(&mut self, settings: Settings) {
+        match settings.default_upstream.as_ref().map(DefaultUpstream::new).transpose() {
+            Ok(upstream) => self.default_upstream = upstream.map(Arc::new),
+            Err(reason) => self.quarantine("settings", &reason),
+        }
+        self.settings = Arc::new(settings);
+    }
+
+    fn set_application(&mut self, application: wire::Application, quotas: &Quotas) {
+        let id = application.id.clone();
+        match Application::new(application, quotas) {
+            Ok(application) => {
+                self.applications.insert(application.id.clone(), Arc::new(application));
+            }
+            Err(reason) => self.quarantine(id.as_str(), &reason),
+        }
+    }
+
+    fn set_key(&mut self, key: wire::Key, before: &Self, quotas: &Quotas) {
+        let digest = key.digest.0;
+        if let Some(other) = self.keys.get(&digest)
+            && other.id != key.id
+        {
+            return self.quarantine(key.id.as_str(), "its digest belongs to another key");
+        }
+        let bucket = self.bucket(&key.id, &key.bucket, before);
+        let id = key.id.clone();
+        // A key whose digest changed must not be found under the old one.
+        if let Some(old) = self.digests.get(&id).copied()
+            && old != digest
+        {
+            self.keys.remove(&old);
+        }
+        self.keys.insert(digest, Arc::new(Key::new(key, bucket, quotas)));
+        self.digests.insert(id, digest);
+    }
+
+    /// The bucket of a line of rotations: the one it had, wherever it is still known.
+    fn bucket(&mut self, key: &KeyId, first: &KeyId, before: &Self) -> Arc<Bucket> {
+        let known = |snapshot: &Self| {
+            let digest = snapshot.digests.get(first)?;
+            let key = snapshot.keys.get(digest)?;
+            // A first key that joined another line since has another bucket.
+            key.shared_bucket.is_none().then(|| key.bucket.clone())
+        };
+        let bucket = self
+            .rotated
+            .get(first)
+            .cloned()
+            .or_else(|| known(self))
+            .or_else(|| before.rotated.get(first).cloned())
+            .or_else(|| known(before))
+            .unwrap_or_default();
+        if key != first && self.rotated.get(first).is_none() {
+            self.rotated.insert(first.clone(), bucket.clone());
+        }
+        bucket
+    }
+
+    fn remove_workspace(&mut self, id: &WorkspaceId) {
+        self.workspaces.remove(id.as_str());
+    }
+
+    fn remove_application(&mut self, id: &ApplicationId) {
+        self.applications.remove(id.as_str());
+    }
+
+    fn remove_key(&mut self, id: &KeyId) {
+        if let Some(digest) = self.digests.remove(id) {
+            self.keys.remove(&digest);
+        }
+    }
+
+    fn quarantine(&mut self, entity: &str, reason: &str) {
+        self.quarantined += 1;
+        tracing::warn!(entity, reason, "can't be served and is set aside");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use authsome_shared::snapshot::encoding::Header;
+
+    use super::*;
+    use crate::testing;
+
+    fn whole(revision: u64, changes: Vec<Change>) -> Decoded {
+        let platform = "plt_1".parse().expect("an id");
+        let header = Header { platform, revision, changes: changes.len() };
+        Decoded { header, changes, quarantined: vec![] }
+    }
+
+    #[test]
+    fn a_delta_touches_what_it_names_and_keeps_the_rest() {
+        let quotas = Quotas::default();
+        let mut one = testing::key("key_1", "app_1");
+        let two = testing::key("key_2", "app_1");
+        let first = Snapshot::empty().replaced_by(
+            whole(
+                5,
+                vec![
+                    Change::Workspace(testing::workspace("ws_1")),
+                    Change::Application(Box::new(testing::application("app_1", "ws_1"))),
+                    Change::Key(Box::new(one.clone())),
+                    Change::Key(Box::new(two.clone())),
+                ],
+            ),
+            &quotas,
+        );
+        one.scopes = vec!["users:read".into()];
+        let changes = [Change::Key(Box::new(one.clone())), Change::RemoveKey(two.id.clone())]
+            .map(|change| serde_json::to_value(change).expect("JSON"));
+        let next = first.advanced_by(6, changes.to_vec(), &quotas);
+        assert_eq!((first.keys(), next.keys(), next.revision), (2, 1, 6));
+        assert!(first.key(&two.digest).is_some(), "a request under way keeps its version");
+        assert!(next.key(&two.digest).is_none());
+        let (old, new) = (first.key(&one.digest), next.key(&one.digest));
+        let (old, new) = (old.expect("known"), new.expect("known"));
+        assert!(Arc::ptr_eq(&old.bucket, &new.bucket), "its bucket survives");
+        assert_eq!(new.scopes.header.to_str().ok(), Some("users:read"));
+    }
+
+    #[test]
+    fn rotated_keys_share_a_bucket_in_every_order() {
+        let quotas = Quotas::default();
+        let one = testing::key("key_1", "app_1");
+        let mut two = testing::key("key_2", "app_1");
+        two.bucket = one.id.clone();
+        let mut three = testing::key("key_3", "app_1");
+        three.bucket = one.id.clone();
+        let keys = [&one, &two].map(|key| Change::Key(Box::new(key.clone())));
+        for order in [[0, 1], [1, 0]] {
+            let changes = order.map(|i| keys[i].clone()).to_vec();
+            let first = Snapshot::empty().replaced_by(whole(1, changes.clone()), &quotas);
+            let bucket = |snapshot: &Snapshot, key: &wire::Key| {
+                snapshot.key(&key.digest).expect("known").bucket.clone()
+            };
+            assert!(Arc::ptr_eq(&bucket(&first, &one), &bucket(&first, &two)));
+            // Also in a fresh snapshot, and after the first key is gone.
+            let second = first.replaced_by(whole(2, changes), &quotas);
+            assert!(Arc::ptr_eq(&bucket(&first, &one), &bucket(&second, &two)));
+            let removed = serde_json::to_value(Change::RemoveKey(one.id.clone())).expect("JSON");
+            let added = serde_json::to_value(Change::Key(Box::new(three.clone()))).expect("JSON");
+            let third = second.advanced_by(3, vec![removed, added], &quotas);
+            assert!(Arc::ptr_eq(&bucket(&first, &one), &bucket(&third, &three)));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_set_aside_alone() {
+        let quotas = Quotas::default();
+        let mut bad = testing::application("app_2", "ws_1");
+        bad.upstream.as_mut().expect("set").urls = vec!["gopher://x".into()];
+        let snapshot = Snapshot::empty().replaced_by(
+            whole(
+                1,
+                vec![
+                    Change::Application(Box::new(testing::application("app_1", "ws_1"))),
+                    Change::Application(Box::new(bad.clone())),
+                ],
+            ),
+            &quotas,
+        );
+        assert_eq!((snapshot.quarantined, snapshot.applications()), (1, 1));
+        // The last good form stays when a change spoils an entity.
+        bad.id = "app_1".parse().expect("an id");
+        let change = serde_json::to_value(Change::Application(Box::new(bad))).expect("JSON");
+        let nonsense = serde_json::json!({"removeGalaxy": 1});
+        let next = snapshot.advanced_by(2, vec![change, nonsense], &quotas);
+        assert_eq!((next.quarantined, next.revision), (3, 2));
+        assert!(next.application("app_1").is_some());
+    }
+
+    #[test]
+    fn a_key_with_a_new_digest_is_not_found_under_the_old() {
+        let quotas = Quotas::default();
+        let old = testing::key("key_1", "app_1");
+        let mut new = old.clone();
+        new.digest = KeyDigest::of("another");
+        let first = Snapshot::empty()
+            .replaced_by(whole(1, vec![Change::Key(Box::new(old.clone()))]), &quotas);
+        let change = serde_json::to_value(Change::Key(Box::new(new.clone()))).expect("JSON");
+        let next = first.advanced_by(2, vec![change], &quotas);
+        assert!(next.key(&old.digest).is_none() && next.key(&new.digest).is_some());
+    }
+}

@@ -1,0 +1,221 @@
+//! Entities as requests need them: parsed, sorted, with the header values that are sent for them
+//! made once. They are built from the wire types and refuse what could not be served.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use authsome_shared::api_key::KeyType;
+use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
+use authsome_shared::snapshot::{
+    self as wire, ApplicationStatus, KeySource, RateLimit, Timeouts, WorkspaceStatus,
+};
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::admit::route::Route;
+use crate::limit::quota::{Counter, Quotas};
+use crate::limit::rate::Bucket;
+use crate::upstream::Base;
+
+/// A monthly quota and its counter.
+#[derive(Debug, Clone)]
+pub struct Quota {
+    pub limit: u64,
+    pub counter: Arc<Counter>,
+}
+
+impl Quota {
+    fn new(limit: Option<u64>, subject: &str, quotas: &Quotas) -> Option<Box<Self>> {
+        limit.map(|limit| Box::new(Self { limit, counter: quotas.counter(subject) }))
+    }
+}
+
+#[derive(Debug)]
+pub struct Workspace {
+    pub id: Arc<str>,
+    pub status: WorkspaceStatus,
+    pub rate_limit: RateLimit,
+    pub quota: Option<Box<Quota>>,
+}
+
+impl Workspace {
+    pub fn new(workspace: &wire::Workspace, quotas: &Quotas) -> Self {
+        let id: Arc<str> = workspace.id.as_str().into();
+        Self {
+            quota: Quota::new(workspace.quota, &id, quotas),
+            status: workspace.status,
+            rate_limit: workspace.rate_limit,
+            id,
+        }
+    }
+}
+
+/// The header values that name an application.
+#[derive(Debug)]
+pub struct Names {
+    pub application: HeaderValue,
+    pub workspace: HeaderValue,
+    pub environment: HeaderValue,
+    pub region: HeaderValue,
+}
+
+#[derive(Debug)]
+pub struct Application {
+    pub id: Arc<str>,
+    pub workspace: Arc<str>,
+    /// Both ids as usage records hold them.
+    pub ids: (WorkspaceId, ApplicationId),
+    pub status: ApplicationStatus,
+    pub names: Names,
+    pub upstream: Option<Upstream>,
+    /// Most specific first; empty: the default table.
+    pub routes: Box<[Route]>,
+    pub rate_limit: Option<RateLimit>,
+    pub quota: Option<Box<Quota>>,
+    pub max_body_bytes: u64,
+    pub accept: Accept,
+    pub end_user_header: Option<HeaderName>,
+}
+
+impl Application {
+    pub fn new(application: wire::Application, quotas: &Quotas) -> Result<Self, String> {
+        let header = |what: &str, text: &str| {
+            HeaderValue::from_str(text).map_err(|_| format!("its {what} can't be a header value"))
+        };
+        let mut routes: Vec<Route> = application.routes.into_iter().map(Route::new).collect();
+        routes.sort_by(|a, b| a.pattern.specificity(&b.pattern));
+        let end_user_header = match application.end_user_header.as_str() {
+            "" => None,
+            name => Some(name.parse().map_err(|_| "its end-user header is not a header name")?),
+        };
+        Ok(Self {
+            names: Names {
+                application: header("id", application.id.as_str())?,
+                workspace: header("workspace", application.workspace.as_str())?,
+                environment: header("environment", &application.environment)?,
+                region: header("region", &application.region)?,
+            },
+            upstream: application.upstream.as_ref().map(Upstream::new).transpose()?,
+            routes: routes.into(),
+            rate_limit: application.rate_limit,
+            quota: Quota::new(application.quota, application.id.as_str(), quotas),
+            max_body_bytes: application.max_body_bytes,
+            accept: Accept::new(&application.accept),
+            end_user_header,
+            status: application.status,
+            id: application.id.as_str().into(),
+            workspace: application.workspace.as_str().into(),
+            ids: (application.workspace, application.id),
+        })
+    }
+}
+
+/// Where an application's callers may put their key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accept {
+    pub bearer: bool,
+    pub api_key_header: bool,
+    pub query: bool,
+}
+
+impl Accept {
+    /// Nothing named means bearer.
+    fn new(sources: &[KeySource]) -> Self {
+        Self {
+            bearer: sources.is_empty() || sources.contains(&KeySource::Bearer),
+            api_key_header: sources.contains(&KeySource::XApiKey),
+            query: sources.contains(&KeySource::Query),
+        }
+    }
+}
+
+/// An application's own upstream.
+#[derive(Debug)]
+pub struct Upstream {
+    pub bases: Box<[Arc<Base>]>,
+    /// Counts requests, so that bases are taken in turn.
+    pub turn: AtomicUsize,
+    pub preserve_host: bool,
+    pub timeouts: Timeouts,
+}
+
+impl Upstream {
+    fn new(upstream: &wire::Upstream) -> Result<Self, String> {
+        if upstream.urls.is_empty() {
+            return Err("its upstream has no URL".into());
+        }
+        let bases: Vec<_> = upstream
+            .urls
+            .iter()
+            .map(|url| Base::parse(url).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            bases: bases.into(),
+            turn: AtomicUsize::new(0),
+            preserve_host: upstream.preserve_host,
+            timeouts: upstream.timeouts,
+        })
+    }
+}
+
+/// The platform's upstream for applications without their own.
+#[derive(Debug)]
+pub enum DefaultUpstream {
+    Echo,
+    Url(Arc<Base>),
+}
+
+impl DefaultUpstream {
+    pub fn new(upstream: &wire::DefaultUpstream) -> Result<Self, String> {
+        Ok(match upstream {
+            wire::DefaultUpstream::Echo => Self::Echo,
+            wire::DefaultUpstream::Url(url) => Self::Url(Arc::new(Base::parse(url)?)),
+        })
+    }
+}
+
+/// What a key may do, and how that is told the upstream.
+#[derive(Debug)]
+pub struct Scopes {
+    pub list: Box<[Box<str>]>,
+    /// Separated by spaces.
+    pub header: HeaderValue,
+}
+
+#[derive(Debug)]
+pub struct Key {
+    pub id: KeyId,
+    pub application: Box<str>,
+    pub kind: KeyType,
+    pub scopes: Box<Scopes>,
+    /// Microseconds since the epoch; `i64::MAX` for never.
+    pub expires_at: i64,
+    pub allowed_ips: Box<[IpNet]>,
+    pub rate_limit: Option<Box<RateLimit>>,
+    pub quota: Option<Box<Quota>>,
+    pub bucket: Arc<Bucket>,
+    /// The first key of its line of rotations, when that is another.
+    pub shared_bucket: Option<KeyId>,
+}
+
+impl Key {
+    pub fn new(key: wire::Key, bucket: Arc<Bucket>, quotas: &Quotas) -> Self {
+        let header = HeaderValue::from_str(&key.scopes.join(" "))
+            .unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self {
+            quota: Quota::new(key.quota, key.bucket.as_str(), quotas),
+            shared_bucket: (key.bucket != key.id).then_some(key.bucket),
+            id: key.id,
+            application: key.application.as_str().into(),
+            kind: key.key_type,
+            scopes: Box::new(Scopes {
+                list: key.scopes.into_iter().map(String::into_boxed_str).collect(),
+                header,
+            }),
+            expires_at: key.expires_at.map_or(i64::MAX, |at| at.timestamp_micros()),
+            allowed_ips: key.allowed_ips.into(),
+            rate_limit: key.rate_limit.map(Box::new),
+            bucket,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The last good configuration on disk: generations of a whole snapshot in the wire encoding, and
+//! logs of the changes since, one checksummed line per revision. A change is appended at once and
+//! brought to the disk within [`SYNC_EVERY`], without rewriting a million keys; a long log is
+//! folded into a new base in the background. The generation before the newest is kept.
+//!
+//! Loading takes the newest base that is whole and every logged change that follows on it without
+//! a gap. Damage costs what it hits, never the start: with nothing readable the proxy starts empty
+//! and says so. A disk that can't be written is logged; serving goes on.
+
+mod fold;
+mod log;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use authsome_shared::id::PlatformId;
+use authsome_shared::snapshot::encoding::{self, Decoded};
+use log::{Entry, Log};
+use serde_json::Value;
+
+/// What was appended is on the disk this much later at most.
+pub const SYNC_EVERY: Duration = Duration::from_millis(500);
+
+/// A log longer than this, and than half of its base, is folded into a new base.
+const FOLD_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Whole snapshots kept.
+const GENERATIONS: usize = 2;
+
+/// What a start finds.
+pub struct Loaded {
+    pub base: Decoded,
+    /// Changes since, in order.
+    pub changes: Vec<Entry>,
+}
+
+pub struct Store {
+    dir: PathBuf,
+    log: Option<Log>,
+    platform: Option<PlatformId>,
+    folding: Option<tokio::task::JoinHandle<()>>,
+    fold_bytes: u64,
+}
+
+impl Store {
+    /// Opens the folder and reads the last good configuration, if there is one.
+    pub fn open(dir: &Path) -> anyhow::Result<(Self, Option<Loaded>)> {
+        fs::create_dir_all(dir).with_context(|| format!("can't create {}", dir.display()))?;
+        let loaded = load(dir);
+        let mut store = Self {
+            dir: dir.to_owned(),
+            log: None,
+            platform: None,
+            folding: None,
+            fold_bytes: FOLD_BYTES,
+        };
+        if let Some(loaded) = &loaded {
+            let platform = loaded.base.header.platform.clone();
+            let revision =
+                loaded.changes.last().map_or(loaded.base.header.revision, |last| last.revision);
+            store.begin_log(&platform, revision);
+            store.platform = Some(platform);
+        }
+        Ok((store, loaded))
+    }
+
+    fn begin_log(&mut self, platform: &PlatformId, revision: u64) {
+        self.log = Log::begin(&self.dir, platform, revision)
+            .inspect_err(|error| tracing::error!(%error, "can't keep changes on disk"))
+            .ok();
+    }
+
+    /// Keeps a whole new snapshot, as it came.
+    pub async fn replace(&mut self, platform: PlatformId, revision: u64, bytes: Vec<u8>) {
+        self.wait_for_fold().await;
+        let dir = self.dir.clone();
+        let written = tokio::task::spawn_blocking(move || write_base(&dir, revision, &bytes)).await;
+        match written {
+            Ok(Ok(())) => {
+                self.begin_log(&platform, revision);
+                self.platform = Some(platform);
+                prune(&self.dir);
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "can't keep the snapshot on disk");
+                // Changes that follow on this snapshot do not follow on what is kept.
+                self.log = None;
+            }
+            Err(error) => tracing::error!(%error, "keeping the snapshot failed"),
+        }
+    }
+
+    /// Keeps one revision's changes.
+    pub async fn append(&mut self, revision: u64, changes: Vec<Value>) {
+        let Some(log) = &mut self.log else { return };
+        if let Err(error) = log.append(&Entry { revision, changes }) {
+            tracing::error!(%error, "can't keep a change on disk");
+            // A gap makes all that follows unreadable: begin anew with the next base.
+            self.log = None;
+            return;
+        }
+        let base = newest_base(&self.dir).map_or(0, |(_, bytes)| bytes);
+        if log.bytes() > self.fold_bytes.max(base / 2) {
+            self.fold(revision).await;
+        }
+    }
+
+    /// Folds everything up to `revision` into a new base, in the background; changes that come
+    /// meanwhile go to a new log.
+    async fn fold(&mut self, revision: u64) {
+        self.wait_for_fold().await;
+        let Some(platform) = self.platform.clone() else { return };
+        self.begin_log(&platform, revision);
+        let dir = self.dir.clone();
+        self.folding = Some(tokio::task::spawn_blocking(move || {
+            let folded = load_up_to(&dir, revision)
+                .context("nothing to fold")
+                .and_then(|loaded| Ok(write_base(&dir, revision, &fold::fold(loaded, revision))?));
+            match folded {
+                Ok(()) => {
+                    prune(&dir);
+                    tracing::info!(revision, "folded the changes on disk into a new snapshot");
+                }
+                Err(error) => {
+                    tracing::error!(error = format!("{error:#}"), "can't fold the changes on disk");
+                }
+            }
+        }));
+    }
+
+    async fn wait_for_fold(&mut self) {
+        if let Some(folding) = self.folding.take() {
+            let _ = folding.await;
+        }
+    }
+
+    /// Brings appended changes to the disk.
+    pub async fn sync(&mut self) {
+        let Some(file) = self.log.as_mut().and_then(Log::dirty) else { return };
+        match tokio::task::spawn_blocking(move || file.sync_data()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "can't bring changes to the disk"),
+            Err(error) => tracing::error!(%error, "bringing changes to the disk failed"),
+        }
+    }
+}
+
+fn base_path(dir: &Path, revision: u64) -> PathBuf {
+    dir.join(format!("snapshot-{revision:020}.zst"))
+}
+
+/// The revision in a name such as `snapshot-00000000000000000007.zst`.
+fn revision_in(path: &Path, prefix: &str, suffix: &str) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok()
+}
+
+/// Files of one kind, newest last.
+fn list(dir: &Path, prefix: &str, suffix: &str) -> Vec<(u64, PathBuf)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter_map(|path| Some((revision_in(&path, prefix, suffix)?, path)))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Bases by age, newest last: of one revision number, a later platform's file replaced the other.
+fn bases(dir: &Path) -> Vec<(u64, PathBuf)> {
+    let mut found = list(dir, "snapshot-", ".zst");
+    // Another platform may count lower: the time of writing decides.
+    found.sort_by_key(|(revision, path)| {
+        (fs::metadata(path).and_then(|meta| meta.modified()).ok(), *revision)
+    });
+    found
+}
+
+fn newest_base(dir: &Path) -> Option<(PathBuf, u64)> {
+    let (_, path) = bases(dir).pop()?;
+    let bytes = fs::metadata(&path).ok()?.len();
+    Some((path, bytes))
+}
+
+fn write_base(dir: &Path, revision: u64, bytes: &[u8]) -> io::Result<()> {
+    let path = base_path(dir, revision);
+    let temporary = path.with_extension("tmp");
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, &path)?;
+    fs::File::open(dir)?.sync_all()
+}
+
+/// Deletes generations beyond the kept ones, and logs that end before the oldest of these.
+fn prune(dir: &Path) {
+    let bases = bases(dir);
+    let cut = bases.len().saturating_sub(GENERATIONS);
+    let oldest = bases[cut..].iter().map(|(revision, _)| *revision).min().unwrap_or(0);
+    let old_logs = list(dir, "deltas-", ".log").into_iter().filter(|(from, _)| *from < oldest);
+    for (_, path) in bases[..cut].iter().cloned().chain(old_logs) {
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "can't delete an old generation");
+        }
+    }
+}
+
+fn load(dir: &Path) -> Option<Loaded> {
+    load_up_to(dir, u64::MAX)
+}
+
+fn load_up_to(dir: &Path, limit: u64) -> Option<Loaded> {
+    for (_, path) in bases(dir).into_iter().rev() {
+        let decoded = fs::read(&path)
+            .map_err(anyhow::Error::from)
+            .and_then(|bytes| Ok(encoding::decode(&bytes)?));
+        match decoded {
+            Ok(base) if base.header.revision > limit => {}
+            Ok(base) => {
+                let changes = follow(dir, &base, limit);
+                return Some(Loaded { base, changes });
+            }
+            Err(error) => tracing::error!(
+                path = %path.display(),
+                %error,
+                "a snapshot on disk is damaged; falling back to the one before it"
+            ),
+        }
+    }
+    None
+}
+
+/// Every logged change of the same platform that follows on the base without a gap.
+fn follow(dir: &Path, base: &Decoded, limit: u64) -> Vec<Entry> {
+    let mut changes: Vec<Entry> = Vec::new();
+    let mut revision = base.header.revision;
+    for (_, path) in list(dir, "deltas-", ".log") {
+        for entry in log::read(&path, &base.header.platform) {
+            if entry.revision == revision + 1 && entry.revision <= limit {
+                revision = entry.revision;
+                changes.push(entry);
+            }
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+#[path = "store/tests.rs"]
+mod tests;

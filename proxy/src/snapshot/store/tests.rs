@@ -1,0 +1,144 @@
+//! What a start finds after changes, damage and folding.
+
+use authsome_shared::snapshot::Change;
+use authsome_shared::snapshot::encoding::{Header, encode};
+
+use super::*;
+use crate::testing;
+
+fn platform() -> PlatformId {
+    "plt_1".parse().expect("an id")
+}
+
+/// A snapshot at `revision` that holds as many workspaces.
+fn base(revision: u64) -> Vec<u8> {
+    let changes: Vec<Change> = (1..=revision).map(workspace).collect();
+    encode(&Header { platform: platform(), revision, changes: changes.len() }, &changes)
+}
+
+fn workspace(number: u64) -> Change {
+    Change::Workspace(testing::workspace(&format!("ws_{number}")))
+}
+
+fn delta(number: u64) -> Vec<Value> {
+    vec![serde_json::to_value(workspace(number)).expect("JSON")]
+}
+
+/// The revision and the workspaces that a start would serve.
+fn found(dir: &Path) -> Option<(u64, usize)> {
+    let (_, loaded) = Store::open(dir).expect("opened");
+    let loaded = loaded?;
+    let revision = loaded.changes.last().map_or(loaded.base.header.revision, |it| it.revision);
+    Some((revision, loaded.base.changes.len() + loaded.changes.len()))
+}
+
+async fn store(dir: &Path, bases: &[u64], upto: u64) -> Store {
+    let (mut store, _) = Store::open(dir).expect("opened");
+    for (i, revision) in bases.iter().enumerate() {
+        store.replace(platform(), *revision, base(*revision)).await;
+        let end = bases.get(i + 1).copied().unwrap_or(upto);
+        for number in revision + 1..=end {
+            store.append(number, delta(number)).await;
+        }
+    }
+    store
+}
+
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(path, bytes).expect("written");
+}
+
+#[tokio::test]
+async fn nothing_is_found_in_an_empty_folder() {
+    let dir = tempfile::tempdir().expect("a folder");
+    assert_eq!(found(dir.path()), None);
+}
+
+#[tokio::test]
+async fn a_restart_finds_the_base_and_every_change_since() {
+    let dir = tempfile::tempdir().expect("a folder");
+    drop(store(dir.path(), &[3], 8).await);
+    assert_eq!(found(dir.path()), Some((8, 8)));
+    // And goes on from there.
+    let (mut store, _) = Store::open(dir.path()).expect("opened");
+    store.append(9, delta(9)).await;
+    assert_eq!(found(dir.path()), Some((9, 9)));
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_passed_over() {
+    let dir = tempfile::tempdir().expect("a folder");
+    drop(store(dir.path(), &[3], 8).await);
+    let (_, path) = list(dir.path(), "deltas-", ".log").pop().expect("a log");
+    let bytes = fs::read(&path).expect("read");
+    fs::write(&path, &bytes[..bytes.len() - 7]).expect("written");
+    assert_eq!(found(dir.path()), Some((7, 7)));
+    let (mut store, _) = Store::open(dir.path()).expect("opened");
+    store.append(8, delta(8)).await;
+    assert_eq!(found(dir.path()), Some((8, 8)));
+}
+
+#[tokio::test]
+async fn damage_in_a_log_ends_it_there() {
+    let dir = tempfile::tempdir().expect("a folder");
+    drop(store(dir.path(), &[3], 8).await);
+    let (_, path) = list(dir.path(), "deltas-", ".log").pop().expect("a log");
+    damage(&path);
+    let (revision, workspaces) = found(dir.path()).expect("found");
+    assert!((3..8).contains(&revision) && workspaces as u64 == revision);
+}
+
+#[tokio::test]
+async fn a_damaged_base_falls_back_and_still_reaches_the_newest_change() {
+    let dir = tempfile::tempdir().expect("a folder");
+    drop(store(dir.path(), &[3, 6], 8).await);
+    damage(&base_path(dir.path(), 6));
+    assert_eq!(found(dir.path()), Some((8, 8)), "the log before the damaged base bridges it");
+    fs::remove_file(dir.path().join(format!("deltas-{:020}.log", 3))).expect("removed");
+    assert_eq!(found(dir.path()), Some((3, 3)));
+    damage(&base_path(dir.path(), 3));
+    assert_eq!(found(dir.path()), None, "nothing readable is an empty start, not an error");
+}
+
+#[tokio::test]
+async fn two_generations_are_kept() {
+    let dir = tempfile::tempdir().expect("a folder");
+    drop(store(dir.path(), &[2, 4, 6], 7).await);
+    let revisions = |prefix, suffix| -> Vec<u64> {
+        list(dir.path(), prefix, suffix).into_iter().map(|(revision, _)| revision).collect()
+    };
+    assert_eq!(revisions("snapshot-", ".zst"), [4, 6]);
+    assert_eq!(revisions("deltas-", ".log"), [4, 6]);
+}
+
+#[tokio::test]
+async fn another_platforms_changes_do_not_mix() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut store = store(dir.path(), &[3], 5).await;
+    let other: PlatformId = "plt_2".parse().expect("an id");
+    let bytes = encode(&Header { platform: other.clone(), revision: 2, changes: 0 }, &[]);
+    store.replace(other, 2, bytes).await;
+    drop(store);
+    assert_eq!(found(dir.path()), Some((2, 0)), "the newest is what was written last");
+}
+
+#[tokio::test]
+async fn a_long_log_is_folded_into_a_new_base() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut store = store(dir.path(), &[1], 5).await;
+    store.fold_bytes = 1;
+    let removal = Change::RemoveWorkspace("ws_2".parse().expect("an id"));
+    store.append(6, vec![serde_json::to_value(removal).expect("JSON")]).await;
+    store.wait_for_fold().await;
+    store.append(7, delta(7)).await;
+    store.wait_for_fold().await;
+    let folded = encoding::decode(&fs::read(base_path(dir.path(), 6)).expect("read"));
+    assert_eq!(folded.expect("whole").changes.len(), 4);
+    assert_eq!(found(dir.path()), Some((7, 5)));
+    damage(&base_path(dir.path(), 7));
+    damage(&base_path(dir.path(), 6));
+    assert_eq!(found(dir.path()), None);
+}
