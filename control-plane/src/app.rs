@@ -52,10 +52,7 @@ impl App {
         let db =
             Db::open(&config.database(), config.database.max_connections, clock.clone()).await?;
         let sealer = Sealer::load(given(&config.platform.master_key), &config.data_dir)?;
-        let node_token = match given(&config.nodes.token) {
-            Some(token) => token.clone(),
-            None => files::secret_or_create(&config.data_dir.join("node.token"), random_token)?,
-        };
+        let node_token = node_token(&config)?;
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
         let tokens = TokenKeys::load(&mut tx, &sealer).await?;
@@ -74,6 +71,22 @@ impl App {
             node_token,
         })))
     }
+}
+
+/// What a proxy shows to be let in: as configured, else `node.token` in the data directory, which is
+/// made on first use (mode 0600).
+pub fn node_token(config: &Config) -> anyhow::Result<Secret<String>> {
+    match given(&config.nodes.token) {
+        Some(token) => Ok(token.clone()),
+        None => files::secret_or_create(&config.data_dir.join("node.token"), random_token),
+    }
+}
+
+/// A password for an account that a program makes: 128 random bits, easy to paste.
+pub fn random_password() -> String {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).expect("the system's random source works");
+    hex::encode(bytes)
 }
 
 /// 256 random bits as text.

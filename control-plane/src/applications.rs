@@ -161,6 +161,11 @@ pub async fn open_any(
     if hidden { Err(NOT_FOUND) } else { Ok((access, application)) }
 }
 
+/// The state of an application, for the operator; `None` when there is no such application.
+pub async fn status_of(tx: &mut Tx, id: &ApplicationId) -> Result<Option<Status>> {
+    Ok(store::by_id(tx, id).await?.map(|application| application.status))
+}
+
 pub async fn list(
     tx: &mut Tx,
     access: &Access,

@@ -2,7 +2,7 @@
 //! order of rising precedence. Loaded once, in `main`. Unknown and impossible settings are errors
 //! that name the key and where it was set.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -11,7 +11,8 @@ use authsome_shared::snapshot::DefaultUpstream;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::db::Location;
@@ -59,6 +60,7 @@ impl Default for Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     pub listen: SocketAddr,
+    #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     pub drain_seconds: u64,
 }
@@ -155,7 +157,7 @@ impl Applications {
 #[serde(default, deny_unknown_fields)]
 pub struct Egress {
     /// `None` leaves it as it was.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_networks")]
     pub allow: Option<Vec<IpNet>>,
 }
 
@@ -276,6 +278,35 @@ impl Config {
     }
 }
 
+/// A list of networks, or, as in an environment variable, one text with commas.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        List(Vec<String>),
+        Text(String),
+    }
+    let texts = match Given::deserialize(deserializer)? {
+        Given::List(texts) => texts,
+        Given::Text(text) => text.split(',').map(ToOwned::to_owned).collect(),
+    };
+    let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    texts
+        .map(|text| {
+            let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            net.map_err(|_| {
+                D::Error::custom(format!("{text:?} is not a network such as 10.0.0.0/8"))
+            })
+        })
+        .collect()
+}
+
+fn some_networks<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<IpNet>>, D::Error> {
+    networks(deserializer).map(Some)
+}
+
 /// The secret, unless it is the empty default.
 pub fn given(secret: &Secret<String>) -> Option<&Secret<String>> {
     (!secret.expose().is_empty()).then_some(secret)
@@ -320,6 +351,18 @@ mod tests {
     }
 
     #[test]
+    fn networks_may_be_a_list_or_a_text() {
+        let read = |text: &str| {
+            let config: Config = Figment::from(Toml::string(text)).extract().unwrap();
+            config.egress.allow.unwrap()
+        };
+        let expected: Vec<IpNet> = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        assert_eq!(read("[egress]\nallow = [\"127.0.0.0/8\", \"::1\"]"), expected);
+        assert_eq!(read("[egress]\nallow = \"127.0.0.0/8, ::1/128\""), expected);
+        assert_eq!(read("[egress]\nallow = \"\""), Vec::<IpNet>::new());
+    }
+
+    #[test]
     fn bad_settings_name_their_key() {
         let folder = tempfile::tempdir().unwrap();
         for (text, word) in [
@@ -328,6 +371,7 @@ mod tests {
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("[applications]\ndefault_upstream = \"ftp://x\"", "applications.default_upstream"),
             ("[mail]\nfrom = \"nobody\"", "mail.from"),
+            ("[egress]\nallow = [\"everywhere\"]", "everywhere"),
             ("[proxy\n", "expected"),
         ] {
             let path = folder.path().join("c.toml");

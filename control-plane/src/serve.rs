@@ -27,10 +27,19 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// Binds the configured address first, so that a busy port is told before anything is changed.
-    pub async fn start(mut config: Config, clock: Clock) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let listener = bind(config.server.listen).await?;
+        Self::start_on(listener, config, clock).await
+    }
+
+    /// As [`ControlPlane::start`], on a listener that was bound before.
+    pub async fn start_on(
+        listener: TcpListener,
+        mut config: Config,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
         // Pinned once for the process; another plane in it may have done so already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = bind(config.server.listen).await?;
         let address = listener.local_addr().context("reading the bound address")?;
         config.server.listen = address;
         let app = App::open(config, clock).await?;
@@ -67,7 +76,8 @@ impl ControlPlane {
     }
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Binds an address; port 0 takes a free one.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}: is another process using it? Choose one with --listen")
     })
