@@ -64,7 +64,8 @@ pub struct Total {
     pub period: String,
     /// Request units of the whole fleet, as applied.
     pub used: u64,
-    /// How many of these came newly with the batch that this answers.
+    /// How many of these the batch that this answers holds, whether they were applied with it or
+    /// with an earlier copy of it.
     #[serde(default)]
     pub applied: u64,
 }
@@ -74,6 +75,6 @@ pub struct Total {
 pub struct Applied {
     /// Everything of this epoch up to and including this sequence number is applied for good.
     pub watermark: u64,
-    /// New totals of every subject that the newly applied records touch.
+    /// The totals of every subject that the batch's records touch.
     pub totals: Vec<Total>,
 }

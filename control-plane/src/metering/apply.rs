@@ -52,22 +52,25 @@ impl Batch {
     }
 }
 
-/// Applies what of the batch is new.
+/// Applies what of the batch is new. The answer's totals cover the whole batch either way, so that a
+/// proxy that never saw the first answer learns as much from the second.
 pub async fn apply(tx: &mut Tx, batch: &Batch) -> Result<Applied> {
     let BatchHeader { node, epoch, first, .. } = &batch.header;
     let first = i64::try_from(*first).map_err(Error::internal)?;
     let last = first + i64::try_from(batch.records.len()).map_err(Error::internal)? - 1;
     let applied = lock_watermark(tx, node, epoch).await?;
+    let whole = Summary::of(&batch.records);
     if last <= applied {
-        return Ok(Applied { watermark: applied.cast_unsigned(), totals: vec![] });
+        let totals = whole.answer(tx).await?;
+        return Ok(Applied { watermark: applied.cast_unsigned(), totals });
     }
     if first > applied + 1 {
         tracing::warn!(%node, %epoch, from = applied + 1, to = first - 1, "usage records are missing");
         record_gap(tx, node, epoch, applied + 1, first - 1).await?;
     }
     let seen = usize::try_from((applied + 1 - first).max(0)).map_err(Error::internal)?;
-    let summary = Summary::of(&batch.records[seen..]);
-    let totals = summary.store(tx).await?;
+    Summary::of(&batch.records[seen..]).store(tx).await?;
+    let totals = whole.answer(tx).await?;
     advance_watermark(tx, node, epoch, last).await?;
     tx.wake(Topic::Usage);
     Ok(Applied { watermark: last.cast_unsigned(), totals })
@@ -171,13 +174,21 @@ impl<'a> Summary<'a> {
         *used = at.max(*used);
     }
 
-    /// Adds the summary to the tables; answers the new totals.
-    async fn store(self, tx: &mut Tx) -> Result<Vec<Total>> {
+    /// The totals as they stand of everything that the records touch.
+    async fn answer(self, tx: &mut Tx) -> Result<Vec<Total>> {
         let mut answers = Vec::with_capacity(self.totals.len());
-        for ((subject, period), (workspace, increment)) in self.totals {
-            let used = totals::add(tx, &subject, &period, workspace, increment).await?;
+        for ((subject, period), (_, increment)) in self.totals {
+            let used = totals::of(tx, &subject, &period).await?.units.unsigned_abs();
             let applied = increment.units.unsigned_abs();
-            answers.push(Total { subject, period, used: used.unsigned_abs(), applied });
+            answers.push(Total { subject, period, used, applied });
+        }
+        Ok(answers)
+    }
+
+    /// Adds the summary to the tables.
+    async fn store(self, tx: &mut Tx) -> Result<()> {
+        for ((subject, period), (workspace, increment)) in self.totals {
+            totals::add(tx, &subject, &period, workspace, increment).await?;
         }
         for ((application, minute, key, route), (workspace, increment)) in self.minutes {
             execute!(
@@ -235,8 +246,7 @@ impl<'a> Summary<'a> {
         let mut used: Vec<(KeyId, DateTime<Utc>)> =
             self.last_used.into_iter().map(|(key, at)| (key.clone(), at)).collect();
         used.sort();
-        keys::touch(tx, &used).await?;
-        Ok(answers)
+        keys::touch(tx, &used).await
     }
 }
 

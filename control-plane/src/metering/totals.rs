@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::db::Tx;
 use crate::error::Result;
-use crate::{fetch_all, fetch_one, fetch_optional};
+use crate::{execute, fetch_all, fetch_optional};
 
 /// What a number of records add up to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
@@ -40,18 +40,18 @@ impl Increment {
     }
 }
 
-/// Adds to a subject's month; answers its units so far.
+/// Adds to a subject's month.
 pub async fn add(
     tx: &mut Tx,
     subject: &str,
     period: &str,
     workspace: &WorkspaceId,
     increment: Increment,
-) -> Result<i64> {
+) -> Result<()> {
     let now = tx.now();
-    let (units,): (i64,) = fetch_one!(
+    execute!(
         tx,
-        sqlx::query_as(
+        sqlx::query(
             "insert into usage_totals (subject, period, workspace_id, requests, units, errors, \
              bytes_in, bytes_out, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
              on conflict (subject, period) do update set \
@@ -60,7 +60,7 @@ pub async fn add(
              errors = usage_totals.errors + excluded.errors, \
              bytes_in = usage_totals.bytes_in + excluded.bytes_in, \
              bytes_out = usage_totals.bytes_out + excluded.bytes_out, \
-             updated_at = excluded.updated_at returning units"
+             updated_at = excluded.updated_at"
         )
         .bind(subject)
         .bind(period)
@@ -72,7 +72,7 @@ pub async fn add(
         .bind(increment.bytes_out)
         .bind(now)
     )?;
-    Ok(units)
+    Ok(())
 }
 
 /// A subject's month; zeros when nothing was counted.
