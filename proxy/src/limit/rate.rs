@@ -167,7 +167,9 @@ mod tests {
         bucket.check(hour, START).expect("first");
         bucket.check(hour, START).expect("second");
         assert_eq!(bucket.check(hour, START).expect_err("over").retry_after(), 1_800);
+        // What was used up under the old limit is a full bucket under the new one, and no more.
         let wide = limit(10, 1_000, 10);
+        assert_eq!(bucket.check(wide, START).expect_err("full").wait, 100_000_000);
         assert!(bucket.check(wide, START + 100_000_000).is_ok());
         let none = limit(0, 1_000, 0);
         assert_eq!(bucket.check(none, START + NANOS_PER_SECOND).expect_err("closed").remaining, 0);

@@ -1,0 +1,306 @@
+//! A small control plane: it keeps a configuration, serves snapshots and the stream, and applies
+//! usage exactly once. It can be taken away and brought back.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use authsome_shared::id::{NodeId, PlatformId};
+use authsome_shared::node::{Ack, Frame};
+use authsome_shared::snapshot::Change;
+use authsome_shared::snapshot::encoding::{Header, encode};
+use authsome_shared::usage::{Applied, BatchHeader, Total, UsageRecord};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+pub const TOKEN: &str = "node-token-of-the-test";
+
+type Body = BoxBody<Bytes, Infallible>;
+
+pub struct Control {
+    pub address: SocketAddr,
+    state: Arc<State>,
+    _task: AbortOnDropHandle<()>,
+}
+
+struct State {
+    inner: Mutex<Inner>,
+    frames: broadcast::Sender<Frame>,
+    /// While false every connection is cut and none is answered.
+    up: watch::Sender<bool>,
+}
+
+struct Inner {
+    platform: PlatformId,
+    revision: u64,
+    changes: Vec<Change>,
+    log: Vec<(u64, Vec<serde_json::Value>)>,
+    acks: Vec<Ack>,
+    watermarks: HashMap<(NodeId, String), u64>,
+    gaps: u64,
+    records: Vec<UsageRecord>,
+    totals: HashMap<String, u64>,
+    snapshots_served: usize,
+}
+
+impl Control {
+    pub async fn start(changes: Vec<Change>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let state = Arc::new(State {
+            inner: Mutex::new(Inner {
+                platform: PlatformId::new(),
+                revision: 1,
+                changes,
+                log: vec![],
+                acks: vec![],
+                watermarks: HashMap::new(),
+                gaps: 0,
+                records: vec![],
+                totals: HashMap::new(),
+                snapshots_served: 0,
+            }),
+            frames: broadcast::Sender::new(64),
+            up: watch::Sender::new(true),
+        });
+        let task = tokio::spawn(accept(listener, state.clone()));
+        Self { address, state, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Commits one revision and streams it. Gives its number.
+    pub fn change(&self, changes: Vec<Change>) -> u64 {
+        let values: Vec<_> =
+            changes.iter().map(|change| serde_json::to_value(change).expect("JSON")).collect();
+        let mut inner = self.state.inner.lock();
+        inner.revision += 1;
+        let revision = inner.revision;
+        inner.changes.extend(changes);
+        inner.log.push((revision, values.clone()));
+        let _ = self.state.frames.send(Frame::Delta { revision, changes: values });
+        revision
+    }
+
+    pub fn totals(&self, totals: Vec<Total>) {
+        let _ = self.state.frames.send(Frame::Totals { totals });
+    }
+
+    /// Takes it away, or brings it back.
+    pub fn set_up(&self, up: bool) {
+        self.state.up.send_replace(up);
+    }
+
+    /// As after a restore from a backup.
+    pub fn go_back_to(&self, revision: u64, changes: Vec<Change>) {
+        let mut inner = self.state.inner.lock();
+        inner.revision = revision;
+        inner.changes = changes;
+        inner.log.clear();
+    }
+
+    /// As after moving to another database.
+    pub fn become_another(&self, revision: u64, changes: Vec<Change>) {
+        self.go_back_to(revision, changes);
+        self.state.inner.lock().platform = PlatformId::new();
+    }
+
+    pub fn acked(&self) -> u64 {
+        self.state.inner.lock().acks.last().map_or(0, |ack| ack.revision)
+    }
+
+    pub fn last_ack(&self) -> Option<Ack> {
+        self.state.inner.lock().acks.last().cloned()
+    }
+
+    pub fn records(&self) -> Vec<UsageRecord> {
+        self.state.inner.lock().records.clone()
+    }
+
+    /// Sequence numbers that were skipped.
+    pub fn gaps(&self) -> u64 {
+        self.state.inner.lock().gaps
+    }
+
+    pub fn epochs(&self) -> usize {
+        self.state.inner.lock().watermarks.len()
+    }
+
+    pub fn snapshots_served(&self) -> usize {
+        self.state.inner.lock().snapshots_served
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.expect("accepting works");
+        let state = state.clone();
+        connections.spawn(async move {
+            let mut up = state.up.subscribe();
+            let service = service_fn(move |request| {
+                let state = state.clone();
+                async move { Ok::<_, Infallible>(answer(&state, request).await) }
+            });
+            let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            tokio::select! {
+                _ = serving => {}
+                _ = up.wait_for(|up| !*up) => {}
+            }
+        });
+    }
+}
+
+fn full(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(body.into()).boxed());
+    *response.status_mut() = status;
+    response
+}
+
+async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Body> {
+    let authorised = request
+        .headers()
+        .get("authorization")
+        .is_some_and(|value| value.as_bytes() == format!("Bearer {TOKEN}").as_bytes());
+    if !authorised {
+        return full(StatusCode::UNAUTHORIZED, "");
+    }
+    match request.uri().path() {
+        "/node/v1/snapshot" => {
+            let mut inner = state.inner.lock();
+            inner.snapshots_served += 1;
+            let header = Header {
+                platform: inner.platform.clone(),
+                revision: inner.revision,
+                changes: inner.changes.len(),
+            };
+            full(StatusCode::OK, encode(&header, &inner.changes))
+        }
+        "/node/v1/stream" => stream(state, request.uri().query().unwrap_or_default()),
+        "/node/v1/ack" => {
+            let body = request.collect().await.expect("a body").to_bytes();
+            let ack: Ack = serde_json::from_slice(&body).expect("an ack");
+            state.inner.lock().acks.push(ack);
+            full(StatusCode::NO_CONTENT, "")
+        }
+        "/node/v1/usage" => {
+            let body = request.collect().await.expect("a body").to_bytes();
+            let applied = apply(&mut state.inner.lock(), &body);
+            full(StatusCode::OK, serde_json::to_vec(&applied).expect("JSON"))
+        }
+        _ => full(StatusCode::NOT_FOUND, ""),
+    }
+}
+
+fn stream(state: &Arc<State>, query: &str) -> Response<Body> {
+    let query: HashMap<String, String> =
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let from: u64 = query["revision"].parse().expect("a number");
+    let inner = state.inner.lock();
+    let receiver = state.frames.subscribe();
+    let (platform, revision) = (inner.platform.clone(), inner.revision);
+    let reaches = query["platform"] == platform.as_str()
+        && from <= revision
+        && (from == revision || inner.log.iter().any(|(first, _)| *first == from + 1));
+    let mut first = Vec::new();
+    if reaches {
+        first.push(Frame::Hello { platform, revision });
+        for (revision, changes) in inner.log.iter().filter(|(revision, _)| *revision > from) {
+            first.push(Frame::Delta { revision: *revision, changes: changes.clone() });
+        }
+    } else {
+        first.push(Frame::Reset { platform, revision });
+    }
+    drop(inner);
+    let state = state.clone();
+    let live =
+        futures_util::stream::unfold((receiver, state), |(mut receiver, state)| async move {
+            let next = tokio::time::timeout(Duration::from_millis(500), receiver.recv()).await;
+            let frame = match next {
+                Ok(Ok(frame)) => frame,
+                Ok(Err(_)) => return None,
+                Err(_) => Frame::Ping { revision: state.inner.lock().revision },
+            };
+            Some((frame, (receiver, state)))
+        });
+    let frames = futures_util::stream::iter(first);
+    let lines = |frame: Frame| {
+        let mut line = serde_json::to_vec(&frame).expect("JSON");
+        line.push(b'\n');
+        Ok::<_, Infallible>(hyper::body::Frame::data(Bytes::from(line)))
+    };
+    let body: Body = if reaches {
+        BodyExt::boxed(StreamBody::new(SyncStream(Box::pin(frames.chain(live).map(lines)))))
+    } else {
+        BodyExt::boxed(StreamBody::new(frames.map(lines)))
+    };
+    Response::new(body)
+}
+
+/// A boxed stream that may be shared; it is only ever polled.
+struct SyncStream<T>(std::pin::Pin<Box<dyn futures_util::Stream<Item = T> + Send + Sync>>);
+
+impl<T> futures_util::Stream for SyncStream<T> {
+    type Item = T;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<T>> {
+        self.0.as_mut().poll_next(context)
+    }
+}
+
+/// Applies a batch exactly once, as the real one does in a transaction.
+fn apply(inner: &mut Inner, body: &[u8]) -> Applied {
+    let mut lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let header: BatchHeader =
+        serde_json::from_slice(lines.next().expect("a header")).expect("a header");
+    let records: Vec<UsageRecord> =
+        lines.map(|line| serde_json::from_slice(line).expect("a record")).collect();
+    assert_eq!(records.len(), header.count);
+    let key = (header.node, header.epoch.to_string());
+    let watermark = inner.watermarks.get(&key).copied().unwrap_or(0);
+    inner.gaps += header.first.saturating_sub(watermark + 1);
+    let mut newly: HashMap<String, u64> = HashMap::new();
+    let mut last = watermark;
+    for (sequence, record) in (header.first..).zip(records) {
+        last = last.max(sequence);
+        if sequence <= watermark {
+            continue;
+        }
+        let bucket = record.bucket.as_ref().unwrap_or(&record.key);
+        let subjects = [record.workspace.as_str(), record.application.as_str(), bucket.as_str()];
+        for subject in subjects {
+            *newly.entry(subject.to_owned()).or_default() += u64::from(record.units);
+        }
+        inner.records.push(record);
+    }
+    inner.watermarks.insert(key, last);
+    let period = |records: &[UsageRecord]| {
+        let at = records.last().map_or(0, |record| record.at);
+        let at = chrono::DateTime::from_timestamp_millis(at).expect("in range");
+        authsome_shared::clock::period_of(at)
+    };
+    let period = period(&inner.records);
+    let totals = newly
+        .into_iter()
+        .map(|(subject, applied)| {
+            let used = inner.totals.entry(subject.clone()).or_default();
+            *used += applied;
+            Total { subject, period: period.clone(), used: *used, applied }
+        })
+        .collect();
+    Applied { watermark: last, totals }
+}

@@ -1,0 +1,13 @@
+//! The real proxy on free ports, in front of an upstream and behind a control plane that both live
+//! in the test and speak the real protocols. Nothing is mocked inside the proxy.
+
+mod config;
+mod control;
+mod framing;
+mod harness;
+mod ledger;
+mod limits;
+mod requests;
+mod startup;
+mod upstream;
+mod wire;
