@@ -43,39 +43,42 @@ async fn up_writes_all_that_a_first_call_needs_for_its_owner_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_curl_lines_that_up_prints_work_as_they_stand() {
+async fn the_lines_that_up_prints_work_as_they_stand() {
     let platform = Platform::start().await;
-    let lines = curl_lines(&platform.process.stdout());
-    assert!(lines.len() >= 2, "{}", platform.process.stdout());
-    for line in lines {
-        let output = Command::new("bash").args(["-c", &line]).output().expect("bash runs");
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{line}\n{stdout}");
-        let body = stdout.rfind("\r\n\r\n").map_or(&*stdout, |end| &stdout[end..]);
-        let json: Value = serde_json::from_str(body.trim())
-            .unwrap_or_else(|error| panic!("{line}\n{error}: {stdout}"));
-        assert!(json.get("error").is_none(), "{line}\n{stdout}");
+    let printed = platform.process.stdout();
+    let mut sign_in = String::new();
+    let mut key = String::new();
+    let mut answers = 0;
+    for line in printed.lines().filter_map(|line| line.strip_prefix("  ")) {
+        if line.starts_with("TOKEN=") {
+            line.clone_into(&mut sign_in);
+        } else if line.starts_with("seq ") {
+            let counts = bash(line);
+            assert!(counts.contains(" 200\n") && counts.contains(" 429\n"), "{line}\n{counts}");
+        } else if line.starts_with("curl ") {
+            let line = line.replace("KEY_ID", &key);
+            let answer = json(&bash(&format!("{sign_in}\n{line}")));
+            assert!(answer.get("error").is_none(), "{line}\n{answer}");
+            if let Some(id) = answer["id"].as_str().filter(|id| id.starts_with("key_")) {
+                id.clone_into(&mut key);
+            }
+            answers += 1;
+        }
     }
+    assert!(answers >= 4, "{printed}");
 }
 
-/// Every command that starts with curl, with its continuation lines.
-fn curl_lines(text: &str) -> Vec<String> {
-    let mut commands: Vec<String> = Vec::new();
-    let mut open = false;
-    for line in text.lines() {
-        let start = line.trim_start().strip_prefix("$ ").unwrap_or(line.trim_start());
-        if open {
-            let command = commands.last_mut().expect("an open command");
-            command.push('\n');
-            command.push_str(line);
-        } else if start.starts_with("curl ") {
-            commands.push(start.to_owned());
-        } else {
-            continue;
-        }
-        open = line.ends_with('\\');
-    }
-    commands
+fn bash(script: &str) -> String {
+    let output = Command::new("bash").args(["-c", script]).output().expect("bash runs");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{script}\n{stdout}");
+    stdout
+}
+
+/// The body, also where `curl -i` has put the head before it.
+fn json(printed: &str) -> Value {
+    let body = printed.split_once("\r\n\r\n").map_or(printed, |(_, body)| body);
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {printed}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +113,7 @@ async fn sigterm_lets_a_call_end_bills_it_and_exits_0() {
         (upstream.requests() == 1).then_some(())
     })
     .await;
-    let ready = format!("{}/ready", platform.urls.control());
+    let ready = format!("{}/ready", platform.urls.proxy_admin());
     let release = async {
         // Released only once the platform no longer says that it is ready.
         let http = authsome_e2e::api::http_client();

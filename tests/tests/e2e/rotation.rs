@@ -12,8 +12,8 @@ async fn old_and_new_key_share_one_bucket_while_they_overlap() {
     let platform = Platform::start_alone().await;
     let api = platform.user().await;
     let workspace = api.workspace("pro").await;
-    // One call in ten minutes refills nothing while this runs.
-    let limit = json!({ "requests": 10, "windowMs": 6_000_000, "burst": 10 });
+    // One call in six minutes refills nothing while this runs.
+    let limit = json!({ "requests": 10, "windowMs": 3_600_000, "burst": 10 });
     let application = api.application(&workspace, json!({ "rateLimit": limit })).await;
     let old = platform.caller(&application);
 
