@@ -21,12 +21,16 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
 
 pub use query::{is_unique_violation, placeholders};
 pub use tx::{Connection, Tx};
 pub use wake::Topic;
 use wake::Wakes;
+
+/// How long to wait for PostgreSQL.
+const CONNECT: Duration = Duration::from_secs(10);
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
@@ -162,13 +166,21 @@ async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<Pools>
         .context("the database URL must look like postgres://user:password@host:5432/database")?
         .application_name("authsome-control-plane");
     let place = format!("{}:{}", options.get_host(), options.get_port());
-    let pool = PgPoolOptions::new()
-        .max_connections(max_connections.max(2))
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_with(options)
-        .await
+    // One connection by itself first: the pool would only say that it ran out of time.
+    let probe = tokio::time::timeout(CONNECT, PgConnection::connect_with(&options)).await;
+    probe
+        .context("no answer in time")
+        .and_then(|connected| Ok(connected?))
         .with_context(|| {
             format!("cannot reach PostgreSQL at {place}: is it running, and is the URL right?")
-        })?;
+        })?
+        .close()
+        .await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(max_connections.max(2))
+        .acquire_timeout(CONNECT)
+        .connect_with(options)
+        .await
+        .with_context(|| format!("cannot open connections to PostgreSQL at {place}"))?;
     Ok(Pools::Postgres(pool))
 }

@@ -78,7 +78,7 @@ impl ControlPlane {
 
 /// Binds an address; port 0 takes a free one.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}: is another process using it? Choose one with --listen")
-    })
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}: is another process using the port?"))
 }
