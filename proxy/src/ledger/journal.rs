@@ -199,6 +199,14 @@ impl Journal {
     pub fn confirmed(&self, cursor: &Cursor, records: u64) -> io::Result<()> {
         let done: Vec<Segment> = {
             let mut writer = self.writer.lock();
+            // When space is short, what is confirmed of the active segment must not hold it.
+            let active = writer.segments.back().expect("there is always an active segment");
+            let spent = active.first <= active.last
+                && active.last <= cursor.watermark(&active.epoch)
+                && self.bytes() + RESERVE > self.max_bytes;
+            if spent {
+                self.rotate(&mut writer)?;
+            }
             let done = |segment: &Segment| {
                 !segment.active && segment.last <= cursor.watermark(&segment.epoch)
             };

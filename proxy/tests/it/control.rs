@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use authsome_shared::id::{NodeId, PlatformId};
@@ -39,8 +40,10 @@ pub struct Control {
 struct State {
     inner: Mutex<Inner>,
     frames: broadcast::Sender<Frame>,
-    /// While false every connection is cut and none is answered.
-    up: watch::Sender<bool>,
+    /// While false no connection is served.
+    up: AtomicBool,
+    /// Cuts the connections that are open.
+    cuts: watch::Sender<u64>,
 }
 
 struct Inner {
@@ -74,7 +77,8 @@ impl Control {
                 snapshots_served: 0,
             }),
             frames: broadcast::Sender::new(64),
-            up: watch::Sender::new(true),
+            up: AtomicBool::new(true),
+            cuts: watch::Sender::new(0),
         });
         let task = tokio::spawn(accept(listener, state.clone()));
         Self { address, state, _task: AbortOnDropHandle::new(task) }
@@ -99,7 +103,8 @@ impl Control {
 
     /// Takes it away, or brings it back.
     pub fn set_up(&self, up: bool) {
-        self.state.up.send_replace(up);
+        self.state.up.store(up, Ordering::SeqCst);
+        self.state.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// As after a restore from a backup.
@@ -147,8 +152,11 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
     loop {
         let (stream, _) = listener.accept().await.expect("accepting works");
         let state = state.clone();
+        let mut cuts = state.cuts.subscribe();
+        if !state.up.load(Ordering::SeqCst) {
+            continue;
+        }
         connections.spawn(async move {
-            let mut up = state.up.subscribe();
             let service = service_fn(move |request| {
                 let state = state.clone();
                 async move { Ok::<_, Infallible>(answer(&state, request).await) }
@@ -156,7 +164,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
             let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             tokio::select! {
                 _ = serving => {}
-                _ = up.wait_for(|up| !*up) => {}
+                _ = cuts.changed() => {}
             }
         });
     }

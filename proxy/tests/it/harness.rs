@@ -144,6 +144,8 @@ impl Harness {
         let mut harness = Self { dir, upstream, control, world, proxy: None };
         harness.restart().await;
         harness.ready().await;
+        let snapshots = harness.snapshots();
+        eventually("kept on disk", || async { !files(&snapshots, ".zst").is_empty() }).await;
         harness
     }
 
@@ -186,13 +188,13 @@ impl Harness {
         eventually("ready", || self.is_ready()).await;
     }
 
-    /// The value of one metric.
-    pub async fn metric(&self, name: &str) -> f64 {
+    /// The value of one metric that counts.
+    pub async fn metric(&self, name: &str) -> u64 {
         let mut wire = Wire::to(self.admin()).await;
         let answer = wire.ask("GET", "/metrics", "", "").await;
         let text = String::from_utf8(answer.body).expect("text");
         let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
-        line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0.0)
+        line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0)
     }
 
     /// Commits a change and waits until it is acknowledged.
