@@ -70,3 +70,87 @@ impl Mailer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use authsome_shared::secret::Secret;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn mail() -> Mail {
+        Mail {
+            to: "bob@example.com".into(),
+            subject: "Ünïcode, and a line\r\nBcc: eve@example.com".into(),
+            text: "Hello\n.\nBob\n".into(),
+        }
+    }
+
+    /// A server that takes one mail and returns its envelope and its data (RFC 5321).
+    async fn take_one(listener: TcpListener) -> Vec<String> {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        write.write_all(b"220 test\r\n").await.unwrap();
+        let mut taken = Vec::new();
+        let mut data = false;
+        while let Some(line) = lines.next_line().await.unwrap() {
+            let answer = match line.as_str() {
+                "." if data => {
+                    data = false;
+                    "250 taken\r\n"
+                }
+                _ if data => "",
+                "DATA" => {
+                    data = true;
+                    "354 go on\r\n"
+                }
+                "QUIT" => "221 bye\r\n",
+                _ => "250 fine\r\n",
+            };
+            write.write_all(answer.as_bytes()).await.unwrap();
+            let quit = line == "QUIT" || answer == "250 taken\r\n";
+            taken.push(line);
+            if quit {
+                break;
+            }
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn mail_goes_out_by_smtp_to_its_one_recipient() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(take_one(listener));
+        let settings = config::Mail { smtp_url: Secret::new(url), ..config::Mail::default() };
+        let mailer = Mailer::new(&settings, Path::new("/nowhere")).unwrap();
+        mailer.send(&mail()).await.unwrap();
+        let taken = server.await.unwrap();
+        let recipients: Vec<&String> =
+            taken.iter().filter(|line| line.starts_with("RCPT TO")).collect();
+        assert_eq!(recipients, ["RCPT TO:<bob@example.com>"]);
+        assert!(!taken.iter().any(|line| line.starts_with("Bcc")), "{taken:?}");
+        assert!(taken.iter().any(|line| line == "Bob"), "{taken:?}");
+    }
+
+    #[tokio::test]
+    async fn without_a_server_mail_becomes_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailer = Mailer::new(&config::Mail::default(), folder.path()).unwrap();
+        mailer.send(&mail()).await.unwrap();
+        let files: Vec<_> = std::fs::read_dir(folder.path().join("mail")).unwrap().collect();
+        assert_eq!(files.len(), 1);
+        let text = std::fs::read_to_string(files[0].as_ref().unwrap().path()).unwrap();
+        assert!(text.contains("To: bob@example.com"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_away_is_an_error_to_try_again() {
+        let url = "smtp://127.0.0.1:1".to_owned();
+        let settings = config::Mail { smtp_url: Secret::new(url), ..config::Mail::default() };
+        let mailer = Mailer::new(&settings, Path::new("/nowhere")).unwrap();
+        assert!(mailer.send(&mail()).await.is_err());
+    }
+}
