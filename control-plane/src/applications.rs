@@ -290,8 +290,8 @@ pub async fn restore(
 async fn check_plan(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
     let limits = plan::limits(tx, workspace.plan).await?;
     let Some(limit) = limits.applications else { return Ok(()) };
-    // Serialises creations in one workspace, so that two can't both take the last place.
-    store::lock_workspace(tx, &workspace.id).await?;
+    // The workspace's row is held since access to it was proved, so two creations can't both take
+    // the last place.
     if store::count(tx, &workspace.id).await? < limit {
         return Ok(());
     }

@@ -25,6 +25,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
 
 pub use query::{is_unique_violation, placeholders};
+use tx::Mode;
 pub use tx::{Connection, Tx};
 pub use wake::Topic;
 use wake::Wakes;
@@ -98,10 +99,12 @@ impl Db {
     pub async fn read(&self) -> sqlx::Result<Tx> {
         let now = self.clock.now();
         Ok(match &self.pools {
-            Pools::Sqlite { read, .. } => Tx::sqlite(read.begin().await?, now, &self.wakes),
+            Pools::Sqlite { read, .. } => {
+                Tx::sqlite(read.begin().await?, Mode::Read, now, &self.wakes)
+            }
             Pools::Postgres(pool) => {
                 let begin = "begin isolation level repeatable read read only";
-                Tx::postgres(pool.begin_with(begin).await?, now, &self.wakes)
+                Tx::postgres(pool.begin_with(begin).await?, Mode::Read, now, &self.wakes)
             }
         })
     }
@@ -112,9 +115,12 @@ impl Db {
         let now = self.clock.now();
         Ok(match &self.pools {
             Pools::Sqlite { write, .. } => {
-                Tx::sqlite(write.begin_with("begin immediate").await?, now, &self.wakes)
+                let begun = write.begin_with("begin immediate").await?;
+                Tx::sqlite(begun, Mode::Write, now, &self.wakes)
             }
-            Pools::Postgres(pool) => Tx::postgres(pool.begin().await?, now, &self.wakes),
+            Pools::Postgres(pool) => {
+                Tx::postgres(pool.begin().await?, Mode::Write, now, &self.wakes)
+            }
         })
     }
 

@@ -2,6 +2,7 @@
 
 use authsome_shared::code::Code;
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
+use sqlx::AssertSqlSafe;
 
 use super::{Application, Filter, Status};
 use crate::db::{Tx, is_unique_violation};
@@ -10,7 +11,8 @@ use crate::page::{Page, PageParams};
 use crate::{execute, fetch_all, fetch_one, fetch_optional};
 
 pub async fn by_id(tx: &mut Tx, id: &ApplicationId) -> Result<Option<Application>> {
-    Ok(fetch_optional!(tx, sqlx::query_as("select * from applications where id = $1").bind(id))?)
+    let select = format!("select * from applications where id = $1{}", tx.for_update());
+    Ok(fetch_optional!(tx, sqlx::query_as(AssertSqlSafe(select)).bind(id))?)
 }
 
 /// Deleted ones are listed only when asked for by their status.
@@ -25,16 +27,14 @@ pub async fn list(
          and ((cast($3 as text) is null and status <> 'deleted') or status = $3)";
     let (total,): (i64,) = fetch_one!(
         tx,
-        sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "select count(*) from applications where {WHERE}"
-        )))
-        .bind(workspace)
-        .bind(filter.environment)
-        .bind(filter.status)
+        sqlx::query_as(AssertSqlSafe(format!("select count(*) from applications where {WHERE}")))
+            .bind(workspace)
+            .bind(filter.environment)
+            .bind(filter.status)
     )?;
     let applications = fetch_all!(
         tx,
-        sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        sqlx::query_as(AssertSqlSafe(format!(
             "select * from applications where {WHERE} order by id limit $4 offset $5"
         )))
         .bind(workspace)
@@ -65,12 +65,6 @@ pub async fn count(tx: &mut Tx, workspace: &WorkspaceId) -> Result<u64> {
         .bind(Status::Deleted)
     )?;
     Ok(count.unsigned_abs())
-}
-
-/// Holds the workspace's row until the transaction ends.
-pub async fn lock_workspace(tx: &mut Tx, workspace: &WorkspaceId) -> Result<()> {
-    execute!(tx, sqlx::query("update workspaces set id = id where id = $1").bind(workspace))?;
-    Ok(())
 }
 
 /// `wanted`, or `wanted` with the first free number behind it.

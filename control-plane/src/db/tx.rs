@@ -23,28 +23,48 @@ pub enum Connection<'a> {
 #[derive(Debug)]
 pub struct Tx {
     inner: Inner,
+    mode: Mode,
     now: DateTime<Utc>,
     wakes: Wakes,
     topics: BTreeSet<Topic>,
 }
 
+/// What a transaction was begun for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Read,
+    Write,
+}
+
 impl Tx {
     pub(super) fn sqlite(
         inner: Transaction<'static, Sqlite>,
+        mode: Mode,
         now: DateTime<Utc>,
         wakes: &Wakes,
     ) -> Self {
         let inner = Inner::Sqlite(inner);
-        Self { inner, now, wakes: wakes.clone(), topics: BTreeSet::new() }
+        Self { inner, mode, now, wakes: wakes.clone(), topics: BTreeSet::new() }
     }
 
     pub(super) fn postgres(
         inner: Transaction<'static, Postgres>,
+        mode: Mode,
         now: DateTime<Utc>,
         wakes: &Wakes,
     ) -> Self {
         let inner = Inner::Postgres(inner);
-        Self { inner, now, wakes: wakes.clone(), topics: BTreeSet::new() }
+        Self { inner, mode, now, wakes: wakes.clone(), topics: BTreeSet::new() }
+    }
+
+    /// Ends a `select` of rows that will be changed: on PostgreSQL a writing transaction holds them
+    /// from there, so that two changes of one row can't overwrite each other. SQLite's writers come
+    /// one after the other anyway.
+    pub fn for_update(&self) -> &'static str {
+        match (&self.inner, self.mode) {
+            (Inner::Postgres(_), Mode::Write) => " for update",
+            _ => "",
+        }
     }
 
     /// When the transaction began, by the injected clock.

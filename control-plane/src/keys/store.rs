@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use authsome_shared::api_key::KeyType;
 use authsome_shared::id::{ApplicationId, KeyId};
 use chrono::{DateTime, Utc};
+use sqlx::AssertSqlSafe;
 
 use super::Key;
 use crate::db::{Tx, placeholders};
@@ -59,15 +60,12 @@ pub async fn list(tx: &mut Tx, application: &ApplicationId, page: PageParams) ->
 
 /// A standing key, held against a parallel change until the transaction ends.
 pub async fn standing(tx: &mut Tx, application: &ApplicationId, id: &KeyId) -> Result<Key> {
-    let key = fetch_optional!(
-        tx,
-        sqlx::query_as(
-            "update keys set id = id where application_id = $1 and id = $2 \
-             and revoked_at is null returning *"
-        )
-        .bind(application)
-        .bind(id)
-    )?;
+    let select = format!(
+        "select * from keys where application_id = $1 and id = $2 and revoked_at is null{}",
+        tx.for_update()
+    );
+    let key =
+        fetch_optional!(tx, sqlx::query_as(AssertSqlSafe(select)).bind(application).bind(id))?;
     key.ok_or(Error::NotFound("key"))
 }
 
@@ -124,7 +122,7 @@ pub async fn public_keys_of(
         tx,
         applications
             .iter()
-            .fold(sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(KeyType::Public), |query, id| {
+            .fold(sqlx::query_as(AssertSqlSafe(sql)).bind(KeyType::Public), |query, id| {
                 query.bind(*id)
             },)
     )?;

@@ -144,16 +144,9 @@ pub(super) fn check_owner_rules(access: &Access, member: &Member, role: Role) ->
 }
 
 /// Refuses when `member` is the only active owner; else makes sure that the workspace's `ownerId`
-/// names one who stays. Owners are read under a lock on the workspace's row, so that two of them
-/// can't leave at once.
+/// names one who stays. The workspace's row is held since access to it was proved, so that two of
+/// them can't leave at once.
 async fn keep_an_owner(tx: &mut Tx, access: &Access, member: &Member) -> Result<()> {
-    let now = tx.now();
-    execute!(
-        tx,
-        sqlx::query("update workspaces set updated_at = $1 where id = $2")
-            .bind(now)
-            .bind(access.workspace_id())
-    )?;
     let others: Option<(UserId,)> = fetch_optional!(
         tx,
         sqlx::query_as(

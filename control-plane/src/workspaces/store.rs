@@ -2,6 +2,7 @@
 
 use authsome_shared::code::Code;
 use authsome_shared::id::{UserId, WorkspaceId};
+use sqlx::AssertSqlSafe;
 
 use super::{Status, Workspace};
 use crate::actor::Role;
@@ -11,7 +12,8 @@ use crate::page::{Page, PageParams};
 use crate::{execute, fetch_all, fetch_one, fetch_optional};
 
 pub async fn by_id(tx: &mut Tx, id: &WorkspaceId) -> Result<Option<Workspace>> {
-    Ok(fetch_optional!(tx, sqlx::query_as("select * from workspaces where id = $1").bind(id))?)
+    let select = format!("select * from workspaces where id = $1{}", tx.for_update());
+    Ok(fetch_optional!(tx, sqlx::query_as(AssertSqlSafe(select)).bind(id))?)
 }
 
 pub async fn all(tx: &mut Tx) -> Result<Vec<Workspace>> {
