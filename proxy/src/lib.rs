@@ -182,7 +182,7 @@ impl Proxy {
         listener.drain(drain_timeout).await;
         shipper.drain(LAST_SHIPMENT).await;
         ledger.sync();
-        store.lock().await.sync().await;
+        store::sync(&store).await;
         drop(tasks);
         tracing::info!(unshipped = ledger.unshipped(), "the proxy has stopped");
     }
@@ -195,7 +195,7 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<(
 async fn sync_store(store: Arc<Mutex<Store>>) {
     loop {
         tokio::time::sleep(store::SYNC_EVERY).await;
-        store.lock().await.sync().await;
+        store::sync(&store).await;
     }
 }
 

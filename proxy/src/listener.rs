@@ -100,12 +100,6 @@ impl Listener {
     }
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.kill.cancel();
-    }
-}
-
 impl Drop for Listener {
     fn drop(&mut self) {
         self.shared.kill.cancel();

@@ -62,8 +62,9 @@ impl Sync {
                     "lost the control plane; serving what is known"
                 );
             }
+            let connected = self.metrics.connected.get() == 1;
             self.metrics.connected.set(0);
-            if self.snapshot.load().revision != had {
+            if connected || self.snapshot.load().revision != had {
                 backoff.reset();
             }
             tokio::time::sleep(backoff.next()).await;
@@ -164,9 +165,10 @@ impl Sync {
             }
             Frame::Delta { revision, changes } => {
                 let next = current.advanced_by(revision, changes.clone(), &self.quotas);
-                self.seen(revision);
+                // Kept before it is acknowledged: a revocation that was told applied survives.
+                self.store.lock().await.append(revision, changes);
                 self.swap(next);
-                self.store.lock().await.append(revision, changes).await;
+                self.seen(revision);
             }
             Frame::Totals { totals } => self.quotas.confirm(&totals),
             Frame::Ping { revision } => self.seen(revision),

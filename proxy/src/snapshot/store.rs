@@ -20,6 +20,7 @@ use authsome_shared::id::PlatformId;
 use authsome_shared::snapshot::encoding::{self, Decoded};
 use log::{Entry, Log};
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 /// What was appended is on the disk this much later at most.
 pub const SYNC_EVERY: Duration = Duration::from_millis(500);
@@ -94,7 +95,7 @@ impl Store {
     }
 
     /// Keeps one revision's changes.
-    pub async fn append(&mut self, revision: u64, changes: Vec<Value>) {
+    pub fn append(&mut self, revision: u64, changes: Vec<Value>) {
         let Some(log) = &mut self.log else { return };
         if let Err(error) = log.append(&Entry { revision, changes }) {
             tracing::error!(%error, "can't keep a change on disk");
@@ -104,14 +105,16 @@ impl Store {
         }
         let base = newest_base(&self.dir).map_or(0, |(_, bytes)| bytes);
         if log.bytes() > self.fold_bytes.max(base / 2) {
-            self.fold(revision).await;
+            self.fold(revision);
         }
     }
 
     /// Folds everything up to `revision` into a new base, in the background; changes that come
     /// meanwhile go to a new log.
-    async fn fold(&mut self, revision: u64) {
-        self.wait_for_fold().await;
+    fn fold(&mut self, revision: u64) {
+        if self.folding.as_ref().is_some_and(|folding| !folding.is_finished()) {
+            return;
+        }
         let Some(platform) = self.platform.clone() else { return };
         self.begin_log(&platform, revision);
         let dir = self.dir.clone();
@@ -137,14 +140,19 @@ impl Store {
         }
     }
 
-    /// Brings appended changes to the disk.
-    pub async fn sync(&mut self) {
-        let Some(file) = self.log.as_mut().and_then(Log::dirty) else { return };
-        match tokio::task::spawn_blocking(move || file.sync_data()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "can't bring changes to the disk"),
-            Err(error) => tracing::error!(%error, "bringing changes to the disk failed"),
-        }
+    /// The log's file, if something was appended that is not on the disk yet.
+    fn dirty(&mut self) -> Option<fs::File> {
+        self.log.as_mut().and_then(Log::dirty)
+    }
+}
+
+/// Brings appended changes to the disk, without holding up others that append.
+pub async fn sync(store: &Mutex<Store>) {
+    let Some(file) = store.lock().await.dirty() else { return };
+    match tokio::task::spawn_blocking(move || file.sync_data()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "can't bring changes to the disk"),
+        Err(error) => tracing::error!(%error, "bringing changes to the disk failed"),
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::harness::Harness;
 use crate::wire::Wire;
 
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn ambiguous(bearer: &str) -> Vec<(&'static str, u16, String)> {
     vec![
         (

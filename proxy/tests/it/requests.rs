@@ -201,6 +201,69 @@ async fn an_upstream_that_closes_is_a_bad_gateway() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_the_upstream_closed_costs_a_replayable_request_nothing() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    // Answers one request on each connection, and closes when a second one comes.
+    let upstream = tokio::spawn(async move {
+        let mut connections = 0;
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("accepted");
+            connections += 1;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.expect("a head"));
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{connections}");
+            stream.write_all(answer.as_bytes()).await.expect("sent");
+            let _ = stream.read_u8().await;
+        }
+    });
+    let harness = Harness::with(move |world| world.upstream().urls = vec![url]).await;
+    let mut wire = harness.connect().await;
+    for connections in 1..=4 {
+        let answer = wire.get(USERS, &harness.world.secret).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body, connections.to_string().as_bytes());
+    }
+    // What may have had an effect is not sent twice.
+    let bearer = format!("Authorization: Bearer {}\r\n", harness.world.secret);
+    let answer = wire.ask("POST", "/v1/app_1/users", &bearer, "{}").await;
+    assert_eq!((answer.status, &*answer.code()), (502, "bad_gateway"));
+    harness.shipped(5).await;
+    assert_eq!(harness.control.records().len(), 5);
+    upstream.abort();
+}
+
+#[tokio::test]
+async fn an_answer_cut_off_by_the_upstream_is_cut_off_for_the_client() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let upstream = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accepted");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a head"));
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await.expect("sent");
+    });
+    let harness = Harness::with(move |world| world.upstream().urls = vec![url]).await;
+    let mut stream = tokio::net::TcpStream::connect(harness.address()).await.expect("connected");
+    let head = format!(
+        "GET {USERS} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
+        harness.world.secret
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(!answer.contains("bad_gateway"), "no second answer inside the first: {answer}");
+    harness.shipped(1).await;
+    upstream.await.expect("as expected");
+}
+
+#[tokio::test]
 async fn the_echo_serves_an_application_without_an_upstream() {
     let harness = Harness::with(|world| world.application.upstream = None).await;
     let mut wire = harness.connect().await;

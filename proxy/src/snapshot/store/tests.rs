@@ -38,7 +38,7 @@ async fn store(dir: &Path, bases: &[u64], upto: u64) -> Store {
         store.replace(platform(), *revision, base(*revision)).await;
         let end = bases.get(i + 1).copied().unwrap_or(upto);
         for number in revision + 1..=end {
-            store.append(number, delta(number)).await;
+            store.append(number, delta(number));
         }
     }
     store
@@ -64,7 +64,7 @@ async fn a_restart_finds_the_base_and_every_change_since() {
     assert_eq!(found(dir.path()), Some((8, 8)));
     // And goes on from there.
     let (mut store, _) = Store::open(dir.path()).expect("opened");
-    store.append(9, delta(9)).await;
+    store.append(9, delta(9));
     assert_eq!(found(dir.path()), Some((9, 9)));
 }
 
@@ -77,7 +77,7 @@ async fn a_torn_tail_is_passed_over() {
     fs::write(&path, &bytes[..bytes.len() - 7]).expect("written");
     assert_eq!(found(dir.path()), Some((7, 7)));
     let (mut store, _) = Store::open(dir.path()).expect("opened");
-    store.append(8, delta(8)).await;
+    store.append(8, delta(8));
     assert_eq!(found(dir.path()), Some((8, 8)));
 }
 
@@ -131,9 +131,9 @@ async fn a_long_log_is_folded_into_a_new_base() {
     let mut store = store(dir.path(), &[1], 5).await;
     store.fold_bytes = 1;
     let removal = Change::RemoveWorkspace("ws_2".parse().expect("an id"));
-    store.append(6, vec![serde_json::to_value(removal).expect("JSON")]).await;
+    store.append(6, vec![serde_json::to_value(removal).expect("JSON")]);
     store.wait_for_fold().await;
-    store.append(7, delta(7)).await;
+    store.append(7, delta(7));
     store.wait_for_fold().await;
     let folded = encoding::decode(&fs::read(base_path(dir.path(), 6)).expect("read"));
     assert_eq!(folded.expect("whole").changes.len(), 4);
