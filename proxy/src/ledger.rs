@@ -41,7 +41,7 @@ impl Ledger {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<(Self, Cursor)> {
         let cursor = Cursor::load(dir);
-        quotas.confirm(&cursor.totals);
+        quotas.restore(&cursor.totals);
         let (journal, damaged) = Journal::open(dir, config, &cursor)?;
         if damaged > 0 {
             tracing::warn!(places = damaged, "the journal was damaged; what is lost shows as gaps");

@@ -1,5 +1,6 @@
 //! `authsome-proxy`: reads settings, starts the proxy, and drains it on SIGTERM or SIGINT.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,9 +88,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 /// every client that goes away as an error, and at `debug` it would show requests' headers.
 fn start_log(config: &Config) -> anyhow::Result<()> {
     let level = &config.log.level;
-    let filter = EnvFilter::try_new(format!("{level},pingora_core=error,pingora_proxy=off"))
+    let filter = EnvFilter::try_new(format!("{level},pingora_core=off,pingora_proxy=off"))
         .with_context(|| format!("log.level `{level}` is not a valid filter"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

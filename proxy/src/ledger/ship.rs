@@ -3,7 +3,7 @@
 //! applied once, by its node, epoch and sequence numbers. The answers carry the fleet's totals.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use authsome_shared::clock::Clock;
 use authsome_shared::id::{EpochId, NodeId};
@@ -38,7 +38,14 @@ pub struct Shipper {
 struct State {
     cursor: Cursor,
     position: Position,
+    /// The cursor as it is on disk; only what that confirms may be deleted.
+    saved: Cursor,
+    saved_at: Instant,
 }
+
+/// With more totals than this, the cursor is saved at intervals only.
+const FEW_TOTALS: usize = 1_000;
+const SAVE_EVERY: Duration = Duration::from_secs(2);
 
 impl Shipper {
     pub fn new(
@@ -49,7 +56,12 @@ impl Shipper {
         clock: Clock,
         node: NodeId,
     ) -> Self {
-        let state = Mutex::new(State { cursor, position: Position::default() });
+        let state = Mutex::new(State {
+            saved: cursor.clone(),
+            cursor,
+            position: Position::default(),
+            saved_at: Instant::now(),
+        });
         Self { ledger, client, quotas, clock, node, state, turn: tokio::sync::Mutex::default() }
     }
 
@@ -106,10 +118,13 @@ impl Shipper {
         let _turn = self.turn.lock().await;
         let batch = {
             let mut state = self.state.lock();
-            let State { cursor, position } = &mut *state;
+            let State { cursor, position, .. } = &mut *state;
             read::next_batch(&self.ledger.journal, cursor, position)?
         };
-        let Some(batch) = batch else { return Ok(false) };
+        let Some(batch) = batch else {
+            self.save(true, 0)?;
+            return Ok(false);
+        };
         let applied = self.client.usage(self.encode(&batch)?).await?;
         anyhow::ensure!(
             applied.watermark + 1 >= batch.first,
@@ -133,19 +148,25 @@ impl Shipper {
 
     fn confirm(&self, batch: &Batch, applied: &Applied) -> anyhow::Result<()> {
         self.quotas.confirm(&applied.totals);
-        let cursor = {
-            let mut state = self.state.lock();
-            let watermark = applied.watermark.min(batch.last());
-            state.cursor.confirmed.insert(batch.epoch.clone(), watermark);
-            let live: Vec<String> =
-                self.ledger.journal.segments().into_iter().map(|segment| segment.epoch).collect();
-            state.cursor.confirmed.retain(|epoch, _| live.contains(epoch));
+        let watermark = applied.watermark.min(batch.last());
+        self.state.lock().cursor.confirmed.insert(batch.epoch.clone(), watermark);
+        self.save(false, (watermark + 1).saturating_sub(batch.first))
+    }
+
+    /// Keeps what is confirmed, then lets the journal forget it. `records` are newly confirmed.
+    fn save(&self, idle: bool, records: u64) -> anyhow::Result<()> {
+        let mut state = self.state.lock();
+        let few = state.cursor.totals.len() < FEW_TOTALS;
+        let due = idle || few || state.saved_at.elapsed() >= SAVE_EVERY;
+        if due && state.cursor.confirmed != state.saved.confirmed {
             state.cursor.totals = self.quotas.confirmed(Month::of(self.clock.now()));
-            state.cursor.clone()
-        };
-        cursor.save(self.ledger.journal.dir())?;
-        let records = (applied.watermark.min(batch.last()) + 1).saturating_sub(batch.first);
-        self.ledger.journal.confirmed(&cursor, records)?;
+            state.cursor.save(self.ledger.journal.dir())?;
+            state.saved = state.cursor.clone();
+            state.saved_at = Instant::now();
+        }
+        self.ledger.journal.confirmed(&state.saved, records)?;
+        let live = self.ledger.journal.segments();
+        state.cursor.confirmed.retain(|epoch, _| live.iter().any(|it| it.epoch == *epoch));
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use authsome_shared::id::KeyId;
 use authsome_shared::usage::{Total, UsageRecord};
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use parking_lot::{Mutex, RwLock};
@@ -146,13 +147,27 @@ impl Quotas {
         self.counters.write().entry(subject.to_owned()).or_default().clone()
     }
 
-    /// Learns totals from the control plane. Unreadable periods are ignored.
+    /// Learns totals from the control plane. Unreadable periods are ignored, and so are keys that
+    /// nobody holds a quota for: there may be a million of them.
     pub fn confirm(&self, totals: &[Total]) {
         for total in totals {
-            if let Some(month) = Month::parse(&total.period) {
-                self.counter(&total.subject).confirm(month, total.used, total.applied);
-            }
+            let Some(month) = Month::parse(&total.period) else { continue };
+            let known = self.counters.read().get(&total.subject).cloned();
+            let counter = match known {
+                Some(counter) => counter,
+                None if total.subject.starts_with(KeyId::PREFIX) => continue,
+                None => self.counter(&total.subject),
+            };
+            counter.confirm(month, total.used, total.applied);
         }
+    }
+
+    /// Takes up the totals that an earlier run kept.
+    pub fn restore(&self, totals: &[Total]) {
+        for total in totals {
+            self.counter(&total.subject);
+        }
+        self.confirm(totals);
     }
 
     /// Counts a record that the control plane has not confirmed: at start, from the journal.
@@ -174,12 +189,10 @@ impl Quotas {
             let held = Arc::strong_count(counter) > 1;
             match *counter.confirmed.lock() {
                 Some((month, used)) if month >= now => {
-                    totals.push(Total {
-                        subject: subject.clone(),
-                        period: month.period(),
-                        used,
-                        applied: 0,
-                    });
+                    if held {
+                        let (subject, period) = (subject.clone(), month.period());
+                        totals.push(Total { subject, period, used, applied: 0 });
+                    }
                     true
                 }
                 _ => held || counter.used(now) > 0,
@@ -268,7 +281,7 @@ mod tests {
         let kept = before.confirmed(month("2026-11"));
         drop(held);
         let after = Quotas::default();
-        after.confirm(&kept);
+        after.restore(&kept);
         after.recount(&UsageRecord {
             at: "2026-11-05T00:00:00Z".parse::<DateTime<Utc>>().expect("a time").timestamp_millis(),
             workspace: "ws_1".parse().expect("an id"),
@@ -291,10 +304,16 @@ mod tests {
     }
 
     #[test]
-    fn the_past_is_forgotten() {
+    fn only_what_somebody_asks_for_is_remembered() {
         let quotas = Quotas::default();
-        quotas.confirm(&[total(5, 0)]);
-        assert_eq!(quotas.confirmed(month("2026-11")).len(), 1);
+        let held = quotas.counter("ws_1");
+        let key = Total { subject: "key_1".into(), ..total(5, 0) };
+        let other = Total { subject: "ws_2".into(), ..total(5, 0) };
+        quotas.confirm(&[total(5, 0), key, other]);
+        let kept = quotas.confirmed(month("2026-11"));
+        assert_eq!(kept, [total(5, 0)], "only subjects with a quota are written to disk");
+        assert_eq!(quotas.counters.read().len(), 2, "nor are keys without one kept in memory");
+        drop(held);
         assert_eq!(quotas.confirmed(month("2026-12")).len(), 0);
         assert!(quotas.counters.read().is_empty());
     }
