@@ -63,8 +63,8 @@ pub fn rate_limit(
     application: &Application,
     workspace: &Workspace,
 ) -> (Level, RateLimit) {
-    if let Some(limit) = &key.rate_limit {
-        (Level::Key, **limit)
+    if let Some(limit) = key.rate_limit() {
+        (Level::Key, limit)
     } else if let Some(limit) = application.rate_limit {
         (Level::Application, limit)
     } else {
@@ -92,7 +92,7 @@ pub fn admit(snapshot: &Snapshot, head: &Head, now: DateTime<Utc>) -> Result<Adm
         .map_err(denied)?;
     active(application, workspace).map_err(denied)?;
 
-    ip::check(&key.allowed_ips, head.peer).map_err(denied)?;
+    ip::check(key.allowed_ips(), head.peer).map_err(denied)?;
 
     let routes = match &*application.routes {
         [] => &snapshot.default_routes,

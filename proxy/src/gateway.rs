@@ -141,7 +141,7 @@ impl Gateway {
             workspace,
             application,
             key: admitted.key.id.clone(),
-            bucket: admitted.key.shared_bucket.clone(),
+            bucket: admitted.key.first().cloned(),
             route: admitted.route.to_string(),
             status: ctx.status,
             latency_us: ctx.latency_us(),
@@ -235,7 +235,7 @@ fn take_quota(admitted: &Admitted, now: chrono::DateTime<chrono::Utc>) -> Result
     let quotas: [(Level, Option<&Quota>); 3] = [
         (Level::Workspace, admitted.workspace.quota.as_deref()),
         (Level::Application, admitted.application.quota.as_deref()),
-        (Level::Key, admitted.key.quota.as_deref()),
+        (Level::Key, admitted.key.quota()),
     ];
     for (i, (level, quota)) in quotas.iter().enumerate() {
         let Some(quota) = quota else { continue };

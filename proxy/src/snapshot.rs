@@ -11,6 +11,7 @@ pub mod entity;
 pub mod shards;
 pub mod store;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use authsome_shared::api_key::KeyDigest;
@@ -21,7 +22,7 @@ use authsome_shared::snapshot::{self as wire, Change, Settings};
 use crate::admit::route;
 use crate::limit::quota::Quotas;
 use crate::limit::rate::Bucket;
-use entity::{Application, DefaultUpstream, Key, Workspace};
+use entity::{Application, DefaultUpstream, Key, Scopes, Workspace};
 use shards::{Hashed, Shards};
 
 /// One configuration version.
@@ -38,9 +39,14 @@ pub struct Snapshot {
     pub default_routes: Arc<[route::Route]>,
     workspaces: Shards<Arc<str>, Arc<Workspace>>,
     applications: Shards<Arc<str>, Arc<Application>>,
-    keys: Shards<[u8; 32], Arc<Key>, Hashed>,
-    /// Key ids to digests, for removal.
-    digests: Shards<KeyId, [u8; 32]>,
+    /// By the first eight bytes of the digest; the key itself holds the whole.
+    keys: Shards<u64, Arc<Key>, Hashed>,
+    /// By a hash of the id, for changes and removal.
+    by_id: Shards<u64, Arc<Key>, Hashed>,
+    /// Two ids had one hash, so that `by_id` may lack a key. Expected once in a lifetime or never.
+    collided: bool,
+    /// Scopes that keys share, by their text.
+    scopes: Shards<Box<str>, Arc<Scopes>>,
     /// Buckets of lines of rotation, by the id of their first key.
     rotated: Shards<KeyId, Arc<Bucket>>,
 }
@@ -58,7 +64,9 @@ impl Snapshot {
             workspaces: Shards::new(64),
             applications: Shards::new(256),
             keys: Shards::new(1024),
-            digests: Shards::new(1024),
+            by_id: Shards::new(1024),
+            collided: false,
+            scopes: Shards::new(64),
             rotated: Shards::new(256),
         }
     }
@@ -72,7 +80,7 @@ impl Snapshot {
     }
 
     pub fn key(&self, digest: &KeyDigest) -> Option<&Arc<Key>> {
-        self.keys.get(&digest.0)
+        self.keys.get(&prefix(digest)).filter(|key| key.digest == *digest)
     }
 
     pub fn keys(&self) -> usize {
@@ -153,31 +161,49 @@ impl Snapshot {
     }
 
     fn set_key(&mut self, key: wire::Key, before: &Self, quotas: &Quotas) {
-        let digest = key.digest.0;
-        if let Some(other) = self.keys.get(&digest)
-            && other.id != key.id
-        {
+        let slot = prefix(&key.digest);
+        if self.keys.get(&slot).is_some_and(|other| other.id != key.id) {
             return self.quarantine(key.id.as_str(), "its digest belongs to another key");
         }
         let bucket = self.bucket(&key.id, &key.bucket, before);
-        let id = key.id.clone();
         // A key whose digest changed must not be found under the old one.
-        if let Some(old) = self.digests.get(&id).copied()
-            && old != digest
-        {
-            self.keys.remove(&old);
+        self.remove_key(&key.id);
+        let application = match self.application(key.application.as_str()) {
+            Some(application) => application.id.clone(),
+            None => key.application.as_str().into(),
+        };
+        let scopes = self.shared_scopes(&key.scopes);
+        let key = Arc::new(Key::new(key, application, scopes, bucket, quotas));
+        let hash = hash(&key.id);
+        self.collided |= self.by_id.get(&hash).is_some();
+        self.keys.insert(slot, key.clone());
+        self.by_id.insert(hash, key);
+    }
+
+    fn key_by_id(&self, id: &KeyId) -> Option<&Arc<Key>> {
+        match self.by_id.get(&hash(id)) {
+            Some(key) if key.id == *id => Some(key),
+            _ if self.collided => self.keys.values().find(|key| key.id == *id),
+            _ => None,
         }
-        self.keys.insert(digest, Arc::new(Key::new(key, bucket, quotas)));
-        self.digests.insert(id, digest);
+    }
+
+    fn shared_scopes(&mut self, scopes: &[String]) -> Arc<Scopes> {
+        let text = scopes.join(" ");
+        if let Some(shared) = self.scopes.get(&*text) {
+            return shared.clone();
+        }
+        let scopes = Arc::new(Scopes::new(scopes, &text));
+        self.scopes.insert(text.into(), scopes.clone());
+        scopes
     }
 
     /// The bucket of a line of rotations: the one it had, wherever it is still known.
     fn bucket(&mut self, key: &KeyId, first: &KeyId, before: &Self) -> Arc<Bucket> {
+        // A first key that joined another line since has another bucket.
         let known = |snapshot: &Self| {
-            let digest = snapshot.digests.get(first)?;
-            let key = snapshot.keys.get(digest)?;
-            // A first key that joined another line since has another bucket.
-            key.shared_bucket.is_none().then(|| key.bucket.clone())
+            let key = snapshot.key_by_id(first)?;
+            key.first().is_none().then(|| key.bucket.clone())
         };
         let bucket = self
             .rotated
@@ -202,8 +228,11 @@ impl Snapshot {
     }
 
     fn remove_key(&mut self, id: &KeyId) {
-        if let Some(digest) = self.digests.remove(id) {
-            self.keys.remove(&digest);
+        let Some(key) = self.key_by_id(id).cloned() else { return };
+        self.keys.remove(&prefix(&key.digest));
+        let hash = hash(id);
+        if self.by_id.get(&hash).is_some_and(|found| found.id == *id) {
+            self.by_id.remove(&hash);
         }
     }
 
@@ -211,6 +240,17 @@ impl Snapshot {
         self.quarantined += 1;
         tracing::warn!(entity, reason, "can't be served and is set aside");
     }
+}
+
+/// Where a digest lies: SHA-256 spreads its bytes evenly.
+fn prefix(digest: &KeyDigest) -> u64 {
+    u64::from_le_bytes(*digest.0.first_chunk().expect("a digest has 32 bytes"))
+}
+
+fn hash(id: &KeyId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -254,6 +294,24 @@ mod tests {
         let (old, new) = (old.expect("known"), new.expect("known"));
         assert!(Arc::ptr_eq(&old.bucket, &new.bucket), "its bucket survives");
         assert_eq!(new.scopes.header.to_str().ok(), Some("users:read"));
+    }
+
+    #[test]
+    fn a_key_whose_place_in_the_index_was_taken_can_still_be_removed() {
+        let quotas = Quotas::default();
+        let (one, two) = (testing::key("key_1", "app_1"), testing::key("key_2", "app_1"));
+        let changes = [&one, &two].map(|key| Change::Key(Box::new(key.clone())));
+        let mut snapshot = Snapshot::empty().replaced_by(whole(1, changes.to_vec()), &quotas);
+        // As if both ids had the same hash.
+        let taken = snapshot.by_id.remove(&hash(&two.id)).expect("indexed");
+        snapshot.by_id.insert(hash(&one.id), taken);
+        snapshot.collided = true;
+        let removal = serde_json::to_value(Change::RemoveKey(one.id.clone())).expect("JSON");
+        let next = snapshot.advanced_by(2, vec![removal], &quotas);
+        assert!(next.key(&one.digest).is_none() && next.key(&two.digest).is_some());
+        let removal = serde_json::to_value(Change::RemoveKey(two.id.clone())).expect("JSON");
+        let next = next.advanced_by(3, vec![removal], &quotas);
+        assert_eq!(next.keys(), 0);
     }
 
     #[test]

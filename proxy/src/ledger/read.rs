@@ -7,11 +7,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 use authsome_shared::usage::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS};
 
 use super::cursor::Cursor;
-use super::frame::{Frames, Header};
+use super::frame::{Frames, Header, OVERHEAD};
 use super::journal::{Journal, Segment};
 
 /// Room for the header line in a batch.
 const HEADER_ROOM: usize = 512;
+
+/// Bytes that surely hold a whole batch with its frames.
+const ENOUGH: u64 = (MAX_BATCH_BYTES + MAX_BATCH_RECORDS * OVERHEAD) as u64;
 
 /// Consecutive records, as the lines that are sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,11 +47,11 @@ impl Position {
     }
 }
 
-fn read(segment: &Segment, offset: usize) -> io::Result<Vec<u8>> {
+fn read(segment: &Segment, offset: usize, most: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(&segment.path)?;
     file.seek(SeekFrom::Start(offset as u64))?;
     let mut bytes = Vec::new();
-    file.take(segment.bytes.saturating_sub(offset as u64)).read_to_end(&mut bytes)?;
+    file.take(segment.bytes.saturating_sub(offset as u64).min(most)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -64,9 +67,9 @@ pub fn next_batch(
             continue;
         }
         let (base, bytes, start) = match position.offset(&segment, watermark) {
-            Some(offset) => (offset, read(&segment, offset)?, 0),
+            Some(offset) => (offset, read(&segment, offset, ENOUGH)?, 0),
             None => {
-                let bytes = read(&segment, 0)?;
+                let bytes = read(&segment, 0, u64::MAX)?;
                 let start = Header::decode(&bytes).map_or(0, |(_, start)| start);
                 (0, bytes, start)
             }
@@ -104,7 +107,7 @@ pub fn each_unshipped(
 ) -> io::Result<()> {
     for segment in journal.segments() {
         let watermark = cursor.watermark(&segment.epoch);
-        let bytes = read(&segment, 0)?;
+        let bytes = read(&segment, 0, u64::MAX)?;
         let start = Header::decode(&bytes).map_or(0, |(_, start)| start);
         for frame in Frames::new(&bytes, start).filter(|frame| frame.sequence > watermark) {
             each(frame.payload);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use authsome_shared::api_key::KeyType;
+use authsome_shared::api_key::{KeyDigest, KeyType};
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
 use authsome_shared::snapshot::{
     self as wire, ApplicationStatus, KeySource, RateLimit, Timeouts, WorkspaceStatus,
@@ -174,7 +174,7 @@ impl DefaultUpstream {
     }
 }
 
-/// What a key may do, and how that is told the upstream.
+/// What a key may do, and how that is told the upstream. Most keys share theirs with others.
 #[derive(Debug)]
 pub struct Scopes {
     pub list: Box<[Box<str>]>,
@@ -182,40 +182,83 @@ pub struct Scopes {
     pub header: HeaderValue,
 }
 
+impl Scopes {
+    /// `text` is `scopes` separated by spaces; one that no header can hold is told as none.
+    pub fn new(scopes: &[String], text: &str) -> Self {
+        let header = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self { list: scopes.iter().map(|scope| scope.as_str().into()).collect(), header }
+    }
+}
+
+/// There may be a million of these: what is common is shared, what is rare is apart.
 #[derive(Debug)]
 pub struct Key {
     pub id: KeyId,
-    pub application: Box<str>,
+    pub digest: KeyDigest,
+    pub application: Arc<str>,
     pub kind: KeyType,
-    pub scopes: Box<Scopes>,
+    pub scopes: Arc<Scopes>,
     /// Microseconds since the epoch; `i64::MAX` for never.
     pub expires_at: i64,
-    pub allowed_ips: Box<[IpNet]>,
-    pub rate_limit: Option<Box<RateLimit>>,
-    pub quota: Option<Box<Quota>>,
     pub bucket: Arc<Bucket>,
-    /// The first key of its line of rotations, when that is another.
-    pub shared_bucket: Option<KeyId>,
+    own: Option<Box<Own>>,
+}
+
+/// What most keys do not have.
+#[derive(Debug)]
+struct Own {
+    allowed_ips: Box<[IpNet]>,
+    rate_limit: Option<RateLimit>,
+    quota: Option<Box<Quota>>,
+    first: Option<KeyId>,
 }
 
 impl Key {
-    pub fn new(key: wire::Key, bucket: Arc<Bucket>, quotas: &Quotas) -> Self {
-        let header = HeaderValue::from_str(&key.scopes.join(" "))
-            .unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self {
+    pub fn new(
+        key: wire::Key,
+        application: Arc<str>,
+        scopes: Arc<Scopes>,
+        bucket: Arc<Bucket>,
+        quotas: &Quotas,
+    ) -> Self {
+        let own = Own {
             quota: Quota::new(key.quota, key.bucket.as_str(), quotas),
-            shared_bucket: (key.bucket != key.id).then_some(key.bucket),
-            id: key.id,
-            application: key.application.as_str().into(),
-            kind: key.key_type,
-            scopes: Box::new(Scopes {
-                list: key.scopes.into_iter().map(String::into_boxed_str).collect(),
-                header,
-            }),
-            expires_at: key.expires_at.map_or(i64::MAX, |at| at.timestamp_micros()),
+            first: (key.bucket != key.id).then_some(key.bucket),
             allowed_ips: key.allowed_ips.into(),
-            rate_limit: key.rate_limit.map(Box::new),
+            rate_limit: key.rate_limit,
+        };
+        let any = !own.allowed_ips.is_empty()
+            || own.rate_limit.is_some()
+            || own.quota.is_some()
+            || own.first.is_some();
+        Self {
+            id: key.id,
+            digest: key.digest,
+            application,
+            kind: key.key_type,
+            scopes,
+            expires_at: key.expires_at.map_or(i64::MAX, |at| at.timestamp_micros()),
             bucket,
+            own: any.then(|| Box::new(own)),
         }
+    }
+
+    /// Networks it may be used from; empty: any.
+    pub fn allowed_ips(&self) -> &[IpNet] {
+        self.own.as_ref().map_or(&[], |own| &own.allowed_ips)
+    }
+
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        self.own.as_ref()?.rate_limit
+    }
+
+    pub fn quota(&self) -> Option<&Quota> {
+        self.own.as_ref()?.quota.as_deref()
+    }
+
+    /// The first key of its line of rotations, when that is another: bucket, quota and usage are
+    /// that one's.
+    pub fn first(&self) -> Option<&KeyId> {
+        self.own.as_ref()?.first.as_ref()
     }
 }

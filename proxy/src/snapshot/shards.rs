@@ -45,7 +45,7 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Default + Clone> Shards<K,
 
     fn index<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
         // The middle bits: the map inside takes the low and the top ones.
-        let hash = self.hasher.hash_one(key) >> 24;
+        let hash = self.hasher.hash_one(key) >> 20;
         usize::try_from(hash & (self.parts.len() as u64 - 1)).expect("less than a length")
     }
 
@@ -77,6 +77,11 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Default + Clone> Shards<K,
         let removed = Arc::make_mut(&mut Arc::make_mut(&mut self.parts)[index]).remove(key);
         self.len -= usize::from(removed.is_some());
         removed
+    }
+
+    /// Every value, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.parts.iter().flat_map(|part| part.values())
     }
 
     pub fn len(&self) -> usize {
