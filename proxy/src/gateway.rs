@@ -5,10 +5,11 @@
 //! A request is counted when it takes its quota, and from then on recorded exactly once: with the
 //! last bytes of its response, before they are sent; or when it fails, before that is told.
 
+mod decide;
 mod forward;
 mod respond;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,7 @@ use authsome_shared::clock::Clock;
 use authsome_shared::usage::UsageRecord;
 use bytes::Bytes;
 use chrono::SecondsFormat;
-use http::Version;
-use http::header::{TRANSFER_ENCODING, UPGRADE};
+use http::header::UPGRADE;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -27,16 +27,12 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::access_log::{AccessLog, Line};
-use crate::admit::{self, Admitted, Head};
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::ledger::Ledger;
-use crate::limit::Level;
-use crate::limit::quota::Month;
 use crate::listener::connection::Connection;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
-use crate::snapshot::entity::Quota;
 use crate::upstream;
 use crate::upstream::address::Resolver;
 
@@ -53,74 +49,7 @@ pub struct Gateway {
     pub body_timeout: Duration,
 }
 
-/// Nanoseconds since the epoch.
-fn nanos(at: chrono::DateTime<chrono::Utc>) -> u64 {
-    u64::try_from(at.timestamp_micros()).unwrap_or(0).saturating_mul(1_000)
-}
-
 impl Gateway {
-    /// Everything from the request's head to the choice of an upstream.
-    fn decide(&self, session: &Session, ctx: &mut Ctx) -> Result<(), Cause> {
-        let snapshot = self.snapshot.load_full();
-        let now = self.clock.now();
-        ctx.peer = session.client_addr().and_then(|address| address.as_inet()).copied();
-        let head = head(session, ctx);
-        let length = admit::request::content_length(&head);
-        let decided = admit::admit(&snapshot, &head, now);
-        ctx.snapshot = Some(snapshot);
-        let admitted = match decided {
-            Ok(admitted) => admitted,
-            Err(denied) => {
-                if let (Some(key), Some(application)) = (&denied.key, &denied.application) {
-                    self.peek_rate(ctx, key, application, nanos(now));
-                }
-                ctx.application = denied.application;
-                ctx.key = denied.key;
-                return Err(denied.cause);
-            }
-        };
-        ctx.application = Some(admitted.application.clone());
-        ctx.key = Some(admitted.key.clone());
-
-        let (level, limit) = admitted.rate_limit();
-        let checked = admitted.key.bucket.check(limit, nanos(now));
-        let (Ok(state) | Err(state)) = checked;
-        ctx.rate = Some((state, nanos(now)));
-        if checked.is_err() {
-            return Err(Cause::RateLimit { level, state });
-        }
-
-        // Nothing that can still refuse the request comes after the quota is taken.
-        let limit = admitted.application.max_body_bytes;
-        if length.is_some_and(|length| length > limit) {
-            return Err(Cause::BodyTooLarge { limit });
-        }
-        let snapshot = ctx.snapshot.as_deref().ok_or(Cause::Internal)?;
-        let choice = upstream::choose(snapshot, &admitted.application, self.echo)?;
-        if !self.ledger.has_room() {
-            return Err(Cause::Unavailable("ledger_full"));
-        }
-        take_quota(&admitted, now)?;
-        ctx.choice = Some(choice);
-        ctx.admitted = Some(admitted);
-        Ok(())
-    }
-
-    /// Where the rate limit of a refused request's key stands, for the headers.
-    fn peek_rate(
-        &self,
-        ctx: &mut Ctx,
-        key: &crate::snapshot::entity::Key,
-        application: &crate::snapshot::entity::Application,
-        now: u64,
-    ) {
-        let snapshot = self.snapshot.load();
-        if let Some(workspace) = snapshot.workspace(&application.workspace) {
-            let (_, limit) = admit::rate_limit(key, application, workspace);
-            ctx.rate = Some((key.bucket.peek(limit, now), now));
-        }
-    }
-
     /// The next attempt's peer; the address is resolved and judged here.
     async fn next_peer(&self, ctx: &Ctx, streaming: bool) -> Result<Box<HttpPeer>, Cause> {
         let choice = ctx.choice.as_ref().ok_or(Cause::Internal)?;
@@ -190,69 +119,6 @@ impl Gateway {
 fn path_only(target: &[u8]) -> String {
     let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
     String::from_utf8_lossy(&target[..end]).into_owned()
-}
-
-/// The request's head as `admit` sees it.
-fn head<'a>(session: &'a Session, ctx: &Ctx) -> Head<'a> {
-    let request = session.req_header();
-    let headers = &request.headers;
-    let (bytes, two_framings) = match session.as_downstream().as_http1() {
-        Some(http1) => {
-            // The engine drops Content-Length when both came; its bytes still tell.
-            let hidden = headers.contains_key(TRANSFER_ENCODING)
-                && names_content_length(&http1.get_headers_raw_bytes());
-            (http1.get_headers_raw_bytes().len(), hidden)
-        }
-        None => {
-            let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-            (request.raw_path().len() + fields.sum::<usize>(), false)
-        }
-    };
-    Head {
-        method: request.method.as_str(),
-        target: request.raw_path(),
-        authority: match request.version {
-            Version::HTTP_2 => request.uri.authority().map(http::uri::Authority::as_str),
-            _ => None,
-        },
-        headers,
-        two_framings,
-        bytes,
-        peer: ctx.peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()),
-    }
-}
-
-fn names_content_length(head: &[u8]) -> bool {
-    const NAME: &[u8] = b"content-length";
-    head.split(|byte| *byte == b'\n')
-        .any(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))
-}
-
-/// Takes the request's units from every quota that holds for it, or from none.
-fn take_quota(admitted: &Admitted, now: chrono::DateTime<chrono::Utc>) -> Result<(), Cause> {
-    let month = Month::of(now);
-    let units = u64::from(admitted.cost);
-    let quotas: [(Level, Option<&Quota>); 3] = [
-        (Level::Workspace, admitted.workspace.quota.as_deref()),
-        (Level::Application, admitted.application.quota.as_deref()),
-        (Level::Key, admitted.key.quota()),
-    ];
-    for (i, (level, quota)) in quotas.iter().enumerate() {
-        let Some(quota) = quota else { continue };
-        if quota.counter.take(month, units, quota.limit) {
-            continue;
-        }
-        for taken in quotas[..i].iter().filter_map(|(_, quota)| *quota) {
-            taken.counter.give_back(month, units);
-        }
-        return Err(Cause::Quota {
-            level: *level,
-            quota: quota.limit,
-            period: month.period(),
-            retry_after: month.ends_in(now),
-        });
-    }
-    Ok(())
 }
 
 /// Does the client expect an answer with long pauses?

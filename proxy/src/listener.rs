@@ -58,6 +58,8 @@ struct Shared {
     idle: Duration,
     connections: TaskTracker,
     open: IntGauge,
+    /// Ends accepting.
+    stop: CancellationToken,
     /// Ends what is left when the time for draining is over.
     kill: CancellationToken,
 }
@@ -78,6 +80,7 @@ impl Listener {
             idle: Duration::from_millis(drain.idle_ms),
             connections: TaskTracker::new(),
             open,
+            stop: CancellationToken::new(),
             kill: CancellationToken::new(),
         });
         let accepting = tokio::spawn(shared.clone().accept(listener, shutdown));
@@ -86,7 +89,7 @@ impl Listener {
 
     /// Drains, for at most `limit`.
     pub async fn drain(mut self, limit: Duration) {
-        self.accepting.abort();
+        self.shared.stop.cancel();
         let _ = (&mut self.accepting).await;
         self.announce.send_replace(true);
         let connections = &self.shared.connections;
@@ -122,7 +125,13 @@ fn engine(gateway: Gateway, config: &Connections) -> HttpProxy<Gateway> {
 impl Shared {
     async fn accept(self: Arc<Self>, listener: TcpListener, shutdown: ShutdownWatch) {
         loop {
-            match listener.accept().await {
+            // What has connected already is served, also when accepting is to stop.
+            let accepted = tokio::select! {
+                biased;
+                accepted = listener.accept() => accepted,
+                () = self.stop.cancelled() => return,
+            };
+            match accepted {
                 Ok((stream, peer)) => {
                     let serving = self.clone().serve(stream, peer, shutdown.clone());
                     let kill = self.kill.clone();

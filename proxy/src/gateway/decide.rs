@@ -1,0 +1,144 @@
+//! From a request's head to the choice of its upstream: the pure decision, then what has state, in
+//! the order of design section 4. Nothing is counted against a quota that can still be refused.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use chrono::{DateTime, Utc};
+use http::Version;
+use http::header::TRANSFER_ENCODING;
+use pingora::proxy::Session;
+
+use super::Gateway;
+use crate::admit::{self, Admitted, Head};
+use crate::ctx::Ctx;
+use crate::denied::Cause;
+use crate::limit::Level;
+use crate::limit::quota::Month;
+use crate::snapshot::entity::{Application, Key, Quota};
+use crate::upstream;
+
+impl Gateway {
+    /// Everything from the request's head to the choice of an upstream.
+    pub(super) fn decide(&self, session: &Session, ctx: &mut Ctx) -> Result<(), Cause> {
+        let snapshot = self.snapshot.load_full();
+        let now = self.clock.now();
+        ctx.peer = session.client_addr().and_then(|address| address.as_inet()).copied();
+        let head = head(session, ctx);
+        let length = admit::request::content_length(&head);
+        let decided = admit::admit(&snapshot, &head, now);
+        ctx.snapshot = Some(snapshot);
+        let admitted = match decided {
+            Ok(admitted) => admitted,
+            Err(denied) => {
+                if let (Some(key), Some(application)) = (&denied.key, &denied.application) {
+                    self.peek_rate(ctx, key, application, nanos(now));
+                }
+                ctx.application = denied.application;
+                ctx.key = denied.key;
+                return Err(denied.cause);
+            }
+        };
+        ctx.application = Some(admitted.application.clone());
+        ctx.key = Some(admitted.key.clone());
+
+        let (level, limit) = admitted.rate_limit();
+        let checked = admitted.key.bucket.check(limit, nanos(now));
+        let (Ok(state) | Err(state)) = checked;
+        ctx.rate = Some((state, nanos(now)));
+        if checked.is_err() {
+            return Err(Cause::RateLimit { level, state });
+        }
+
+        // Nothing that can still refuse the request comes after the quota is taken.
+        let limit = admitted.application.max_body_bytes;
+        if length.is_some_and(|length| length > limit) {
+            return Err(Cause::BodyTooLarge { limit });
+        }
+        let snapshot = ctx.snapshot.as_deref().ok_or(Cause::Internal)?;
+        let choice = upstream::choose(snapshot, &admitted.application, self.echo)?;
+        if !self.ledger.has_room() {
+            return Err(Cause::Unavailable("ledger_full"));
+        }
+        take_quota(&admitted, now)?;
+        ctx.choice = Some(choice);
+        ctx.admitted = Some(admitted);
+        Ok(())
+    }
+
+    /// Where the rate limit of a refused request's key stands, for the headers.
+    fn peek_rate(&self, ctx: &mut Ctx, key: &Key, application: &Application, now: u64) {
+        let snapshot = self.snapshot.load();
+        if let Some(workspace) = snapshot.workspace(&application.workspace) {
+            let (_, limit) = admit::rate_limit(key, application, workspace);
+            ctx.rate = Some((key.bucket.peek(limit, now), now));
+        }
+    }
+}
+
+/// Nanoseconds since the epoch.
+fn nanos(at: DateTime<Utc>) -> u64 {
+    u64::try_from(at.timestamp_micros()).unwrap_or(0).saturating_mul(1_000)
+}
+
+/// The request's head as `admit` sees it.
+fn head<'a>(session: &'a Session, ctx: &Ctx) -> Head<'a> {
+    let request = session.req_header();
+    let headers = &request.headers;
+    let (bytes, two_framings) = match session.as_downstream().as_http1() {
+        Some(http1) => {
+            // The engine drops Content-Length when both came; its bytes still tell.
+            let hidden = headers.contains_key(TRANSFER_ENCODING)
+                && names_content_length(&http1.get_headers_raw_bytes());
+            (http1.get_headers_raw_bytes().len(), hidden)
+        }
+        None => {
+            let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+            (request.raw_path().len() + fields.sum::<usize>(), false)
+        }
+    };
+    Head {
+        method: request.method.as_str(),
+        target: request.raw_path(),
+        authority: match request.version {
+            Version::HTTP_2 => request.uri.authority().map(http::uri::Authority::as_str),
+            _ => None,
+        },
+        headers,
+        two_framings,
+        bytes,
+        peer: ctx.peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()),
+    }
+}
+
+fn names_content_length(head: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length";
+    head.split(|byte| *byte == b'\n')
+        .any(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))
+}
+
+/// Takes the request's units from every quota that holds for it, or from none.
+fn take_quota(admitted: &Admitted, now: DateTime<Utc>) -> Result<(), Cause> {
+    let month = Month::of(now);
+    let units = u64::from(admitted.cost);
+    let quotas: [(Level, Option<&Quota>); 3] = [
+        (Level::Workspace, admitted.workspace.quota.as_deref()),
+        (Level::Application, admitted.application.quota.as_deref()),
+        (Level::Key, admitted.key.quota()),
+    ];
+    for (i, (level, quota)) in quotas.iter().enumerate() {
+        let Some(quota) = quota else { continue };
+        if quota.counter.take(month, units, quota.limit) {
+            continue;
+        }
+        for taken in quotas[..i].iter().filter_map(|(_, quota)| *quota) {
+            taken.counter.give_back(month, units);
+        }
+        return Err(Cause::Quota {
+            level: *level,
+            quota: quota.limit,
+            period: month.period(),
+            retry_after: month.ends_in(now),
+        });
+    }
+    Ok(())
+}
