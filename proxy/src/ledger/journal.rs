@@ -115,13 +115,19 @@ impl Journal {
         !self.failing.load(Ordering::Relaxed) && self.bytes() + RESERVE <= self.max_bytes
     }
 
-    /// Appends one record. When this returns, the record survives the end of the process.
+    /// Appends one record. When this returns, the record survives the end of the process. One that
+    /// can't be written uses up its number, so that the loss shows as a gap.
     pub fn append(&self, record: &UsageRecord) -> Result<(), AppendError> {
+        let mut writer = self.writer.lock();
+        let appended = self.try_append(&mut writer, record);
+        writer.next += 1;
+        appended
+    }
+
+    fn try_append(&self, writer: &mut Writer, record: &UsageRecord) -> Result<(), AppendError> {
         if self.failing.load(Ordering::Relaxed) {
             return Err(io::Error::other("an earlier write failed").into());
         }
-        let mut writer = self.writer.lock();
-        let writer = &mut *writer;
         frame::begin(&mut writer.buffer, writer.next);
         serde_json::to_writer(&mut writer.buffer, record).map_err(io::Error::from)?;
         frame::finish(&mut writer.buffer);
@@ -143,7 +149,6 @@ impl Journal {
         }
         active.bytes += length;
         active.last = writer.next;
-        writer.next += 1;
         writer.dirty = true;
         self.bytes.fetch_add(length, Ordering::Relaxed);
         self.unshipped.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +156,9 @@ impl Journal {
     }
 
     fn rotate(&self, writer: &mut Writer) -> io::Result<()> {
-        writer.file.sync_data()?;
+        if let Err(error) = writer.file.sync_data() {
+            tracing::error!(%error, "a full segment can't be brought to disk");
+        }
         let (file, segment) = create(&self.dir, self.epoch.as_str(), writer.next)?;
         self.bytes.fetch_add(segment.bytes, Ordering::Relaxed);
         if let Some(active) = writer.segments.back_mut() {

@@ -153,5 +153,8 @@ async fn a_full_ledger_refuses_or_drops_as_configured() {
         })
         .await;
         assert_eq!(wire.get(USERS, &harness.world.secret).await.status, 200);
+        let lost = harness.metric("authsome_proxy_ledger_lost_records_total").await;
+        assert_eq!(lost > 0, policy == WhenFull::Drop);
+        eventually("the loss shows as a gap", || async { harness.control.gaps() == lost }).await;
     }
 }

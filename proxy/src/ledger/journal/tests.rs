@@ -121,6 +121,26 @@ fn a_full_journal_refuses_and_takes_records_again_once_shipped() {
 }
 
 #[test]
+fn after_a_failed_write_a_new_segment_takes_over() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut cursor = Cursor::default();
+    let (journal, _) = open(dir.path(), &cursor);
+    journal.append(&record(1)).expect("appended");
+    // The disk goes away: this handle can't write.
+    let path = journal.segments().remove(0).path;
+    journal.writer.lock().file = File::open(path).expect("opened");
+    assert!(matches!(journal.append(&record(2)), Err(AppendError::Write(_))));
+    assert!(!journal.has_room(), "what can't be recorded is refused");
+    assert!(matches!(journal.append(&record(2)), Err(AppendError::Write(_))));
+    journal.sync().expect("a new segment can be made");
+    assert!(journal.has_room());
+    journal.append(&record(3)).expect("appended");
+    let units: Vec<(u64, Vec<u32>)> =
+        drain(&journal, &mut cursor).into_iter().map(|(_, first, units)| (first, units)).collect();
+    assert_eq!(units, [(1, vec![1]), (4, vec![3])], "what was lost shows as a gap");
+}
+
+#[test]
 fn a_gap_in_the_sequence_ends_a_batch() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut cursor = Cursor::default();
