@@ -154,8 +154,18 @@ impl Harness {
         let mut config = self.world.config.clone();
         config.server.data_dir = self.dir.path().to_owned();
         config.control.url = format!("http://{}", self.control.address).parse().expect("a URL");
-        let proxy = Proxy::start(config, self.world.clock.clone()).await;
-        self.proxy = Some(proxy.expect("the proxy starts"));
+        // A process that another test is starting may still hold a copy of the lock's descriptor.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            match Proxy::start(config.clone(), self.world.clock.clone()).await {
+                Ok(proxy) => break self.proxy = Some(proxy),
+                Err(error) => {
+                    let held = error.to_string().contains("in use");
+                    assert!(held && tokio::time::Instant::now() < deadline, "{error:#}");
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
     }
 
     /// As if it had been killed: nothing is finished.
