@@ -153,11 +153,15 @@ pub async fn open_any(
     permission: Permission,
 ) -> Result<(Access, Application)> {
     let application = store::by_id(tx, id).await?.ok_or(NOT_FOUND)?;
+    let deleted = application.status == Status::Deleted;
     let (access, _) = workspaces::access(tx, actor, &application.workspace_id, permission)
         .await
-        .map_err(|error| if matches!(error, Error::NotFound(_)) { NOT_FOUND } else { error })?;
-    let hidden =
-        application.status == Status::Deleted && !access.role().may(Permission::ManageApplications);
+        .map_err(|error| match error {
+            Error::Forbidden(_) if deleted => NOT_FOUND,
+            Error::NotFound(_) => NOT_FOUND,
+            error => error,
+        })?;
+    let hidden = deleted && !access.role().may(Permission::ManageApplications);
     if hidden { Err(NOT_FOUND) } else { Ok((access, application)) }
 }
 
@@ -227,9 +231,10 @@ pub async fn create(
 pub async fn update(
     tx: &mut Tx,
     _access: &Access,
-    mut application: Application,
+    application: Application,
     change: ApplicationChange,
 ) -> Result<Application> {
+    let mut application = hold(tx, &application).await?;
     let mut checks = Checks::default();
     if let Some(name) = &change.name {
         checks.name("name", name);
@@ -253,7 +258,8 @@ pub async fn update(
 }
 
 /// Soft-deletes: unknown to the proxies from now on; restorable for seven days.
-pub async fn delete(tx: &mut Tx, _access: &Access, mut application: Application) -> Result<()> {
+pub async fn delete(tx: &mut Tx, _access: &Access, application: Application) -> Result<()> {
+    let mut application = hold(tx, &application).await?;
     let now = tx.now();
     application.status = application.status.to(Status::Deleted)?;
     application.deleted_at = Some(now);
@@ -270,8 +276,9 @@ pub async fn restore(
     tx: &mut Tx,
     _access: &Access,
     workspace: &Workspace,
-    mut application: Application,
+    application: Application,
 ) -> Result<Application> {
+    let mut application = hold(tx, &application).await?;
     if application.status != Status::Deleted {
         let message = "The application is not deleted";
         return Err(Error::Conflict(Code::InvalidState, message.into()));
@@ -284,6 +291,11 @@ pub async fn restore(
     store::update(tx, &application).await?;
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(application)
+}
+
+/// The application as it is once nobody else changes it.
+async fn hold(tx: &mut Tx, application: &Application) -> Result<Application> {
+    store::hold(tx, &application.id).await?.ok_or(NOT_FOUND)
 }
 
 /// Is there room for one more application in the workspace's plan?
@@ -306,7 +318,8 @@ async fn start_provisioning(tx: &mut Tx, application: &mut Application) -> Resul
     Ok(())
 }
 
-/// Removes for good what can no longer be restored, keys included. Usage stays.
+/// Removes for good what can no longer be restored, alone or with its workspace, keys included; to
+/// be called before the workspaces' own purge, so that proxies are told of each. Usage stays.
 pub async fn purge(tx: &mut Tx) -> Result<usize> {
     let due = store::due_for_purge(tx).await?;
     if due.is_empty() {
@@ -315,6 +328,7 @@ pub async fn purge(tx: &mut Tx) -> Result<usize> {
     let mut changes = Vec::new();
     for id in &due {
         changes.extend(store::key_ids(tx, id).await?.into_iter().map(Change::RemoveKey));
+        changes.push(Change::RemoveApplication(id.clone()));
         store::delete(tx, id).await?;
     }
     revisions::append(tx, changes).await?;

@@ -8,7 +8,7 @@ use authsome_shared::code::Code;
 use authsome_shared::id::{ApplicationId, KeyId, UserId};
 use authsome_shared::secret::Secret;
 use authsome_shared::snapshot::{self, Change};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -25,6 +25,9 @@ pub use store::{public_keys_of, touch};
 
 const MAX_SCOPES: usize = 100;
 const MAX_NETWORKS: usize = 100;
+
+/// Later times are not ordered as text, which is how SQLite keeps them.
+const MAX_YEAR: i32 = 9999;
 
 /// An overlap may last this long.
 const MAX_OVERLAP: TimeDelta = TimeDelta::days(90);
@@ -109,9 +112,9 @@ impl NewKey {
         let mut checks = Checks::default();
         checks.name("name", &self.name);
         checks.check(
-            self.expires_at.is_none_or(|at| at > now),
+            self.expires_at.is_none_or(|at| at > now && at.year() <= MAX_YEAR),
             "expiresAt",
-            "`expiresAt` must lie in the future",
+            format!("`expiresAt` must lie in the future, and not after the year {MAX_YEAR}"),
         );
         let settings = &self.settings;
         if self.key_type == KeyType::Public {
@@ -180,13 +183,18 @@ pub async fn issue(
         replaces: None,
         created_by: Some(access.actor().user_id.clone()),
         created_at: now,
-        expires_at: new.expires_at,
+        expires_at: new.expires_at.map(whole_microseconds),
         revoked_at: None,
         last_used_at: None,
     };
     store::insert(tx, &key).await?;
     revisions::append(tx, vec![key.change()?]).await?;
     Ok(Issued { key, clear })
+}
+
+/// What both databases store without loss.
+fn whole_microseconds(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(at)
 }
 
 fn mint(application: &Application, key_type: KeyType) -> (Secret<String>, String) {

@@ -41,8 +41,13 @@ pub fn merge_deep(target: &mut Map<String, Value>, change: Map<String, Value>) {
     }
 }
 
-/// Metadata is for a few labels, not for documents.
+/// Metadata is for a few labels, not for documents. U+0000 is no text to PostgreSQL.
 pub fn check_metadata(checks: &mut Checks, metadata: &Map<String, Value>) {
+    checks.check(
+        !metadata.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        "metadata",
+        "`metadata` must not hold the character U+0000",
+    );
     let bytes = serde_json::to_vec(metadata).map_or(0, |bytes| bytes.len());
     checks.check(
         metadata.len() <= MAX_METADATA_KEYS && bytes <= MAX_METADATA_BYTES,
@@ -51,6 +56,15 @@ pub fn check_metadata(checks: &mut Checks, metadata: &Map<String, Value>) {
             "`metadata` may have at most {MAX_METADATA_KEYS} fields and {MAX_METADATA_BYTES} bytes"
         ),
     );
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 #[cfg(test)]

@@ -171,8 +171,9 @@ async fn keep_house(app: App, stop: CancellationToken) {
     }
 }
 
-/// Removes what has had its time. Every replica may do it; doing it twice changes nothing.
-async fn housekeeping(app: &App) -> Result<(), Error> {
+/// Removes what has had its time. Every replica may do it; doing it twice changes nothing. Public
+/// for tests.
+pub async fn housekeeping(app: &App) -> Result<(), Error> {
     let mut tx = app.db.write().await?;
     let keep = TimeDelta::hours(app.config.distribution.keep_revisions_hours.into());
     let before = tx.now() - keep;

@@ -177,9 +177,10 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
 pub async fn update(
     tx: &mut Tx,
     _access: &Access,
-    mut workspace: Workspace,
+    workspace: Workspace,
     change: WorkspaceChange,
 ) -> Result<Workspace> {
+    let mut workspace = hold(tx, &workspace).await?;
     let mut checks = Checks::default();
     if let Some(name) = &change.name {
         checks.name("name", name);
@@ -196,7 +197,8 @@ pub async fn update(
 }
 
 /// Soft-deletes: every application answers 503 from now on; restorable for 30 days.
-pub async fn delete(tx: &mut Tx, _access: &Access, mut workspace: Workspace) -> Result<()> {
+pub async fn delete(tx: &mut Tx, _access: &Access, workspace: Workspace) -> Result<()> {
+    let mut workspace = hold(tx, &workspace).await?;
     if workspace.status == Status::Deleted {
         return Err(NOT_FOUND);
     }
@@ -210,7 +212,8 @@ pub async fn delete(tx: &mut Tx, _access: &Access, mut workspace: Workspace) -> 
 }
 
 /// Undoes a deletion.
-pub async fn restore(tx: &mut Tx, _access: &Access, mut workspace: Workspace) -> Result<Workspace> {
+pub async fn restore(tx: &mut Tx, _access: &Access, workspace: Workspace) -> Result<Workspace> {
+    let mut workspace = hold(tx, &workspace).await?;
     if workspace.status != Status::Deleted {
         return Err(Error::Conflict(Code::InvalidState, "The workspace is not deleted".into()));
     }
@@ -235,6 +238,11 @@ pub async fn purge(tx: &mut Tx) -> Result<usize> {
     let purged = due.len();
     revisions::append(tx, due.into_iter().map(Change::RemoveWorkspace).collect()).await?;
     Ok(purged)
+}
+
+/// The workspace as it is once nobody else changes it.
+async fn hold(tx: &mut Tx, workspace: &Workspace) -> Result<Workspace> {
+    store::hold(tx, &workspace.id).await?.ok_or(NOT_FOUND)
 }
 
 /// Every workspace that proxies must know.

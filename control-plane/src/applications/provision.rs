@@ -8,6 +8,8 @@ use anyhow::{Context, bail, ensure};
 use authsome_shared::egress;
 use authsome_shared::id::ApplicationId;
 use authsome_shared::snapshot::DefaultUpstream;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use ipnet::IpNet;
 use url::Url;
 
@@ -54,7 +56,7 @@ async fn settle(
     reason: Option<String>,
 ) -> anyhow::Result<()> {
     let mut tx = app.db.write().await?;
-    let Some(mut application) = store::by_id(&mut tx, id).await? else { return Ok(()) };
+    let Some(mut application) = store::hold(&mut tx, id).await? else { return Ok(()) };
     if application.status != Status::Provisioning {
         return Ok(());
     }
@@ -68,37 +70,43 @@ async fn settle(
     Ok(())
 }
 
-/// At least one of the upstream's URLs must answer.
+/// At least one of the upstream's URLs must answer. All are asked at once, so that many take no
+/// longer than one.
 async fn any_answers(app: &App, upstream: &Upstream, allow: &[IpNet]) -> anyhow::Result<()> {
+    let check = upstream.health_check.as_ref();
+    let default_timeout = app.config.applications.provision_timeout_ms;
+    let timeout = Duration::from_millis(check.map_or(default_timeout, |check| check.timeout_ms));
+    let mut asked: FuturesUnordered<_> = upstream
+        .urls
+        .iter()
+        .map(async |url| {
+            let answered = tokio::time::timeout(timeout, answers(url, check, allow)).await;
+            answered
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")))
+                .map_err(|problem| format!("{url}: {problem:#}"))
+        })
+        .collect();
     let mut problems = Vec::new();
-    for url in &upstream.urls {
-        match answers(app, url, upstream.health_check.as_ref(), allow).await {
+    while let Some(answered) = asked.next().await {
+        match answered {
             Ok(()) => return Ok(()),
-            Err(problem) => problems.push(format!("{url}: {problem:#}")),
+            Err(problem) => problems.push(problem),
         }
     }
     bail!("{}", problems.join("; "))
 }
 
 /// Without a health check any answer of HTTP will do; with one, it must be a success.
-async fn answers(
-    app: &App,
-    base: &str,
-    check: Option<&HealthCheck>,
-    allow: &[IpNet],
-) -> anyhow::Result<()> {
+async fn answers(base: &str, check: Option<&HealthCheck>, allow: &[IpNet]) -> anyhow::Result<()> {
     let url = Url::parse(base).context("not a URL")?;
     let host = url.host_str().context("names no host")?;
     let port = url.port_or_known_default().context("has no port")?;
     let addresses = resolve(host, port, allow).await?;
-    let default_timeout = app.config.applications.provision_timeout_ms;
-    let timeout = Duration::from_millis(check.map_or(default_timeout, |check| check.timeout_ms));
     // Pinned to the addresses that were judged; redirects would lead elsewhere.
     let client = reqwest::Client::builder()
         .resolve_to_addrs(host, &addresses)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .timeout(timeout)
         .build()
         .context("building an HTTP client")?;
     let path = check.map_or("/", |check| check.path.as_str());
@@ -106,8 +114,7 @@ async fn answers(
     let response = client.get(target).send().await.map_err(|error| {
         // The source says what happened; the error itself only repeats the URL.
         let cause = std::error::Error::source(&error).map(ToString::to_string);
-        let timed_out = error.is_timeout().then(|| "no answer in time".to_owned());
-        anyhow::anyhow!(timed_out.or(cause).unwrap_or_else(|| "no answer".to_owned()))
+        anyhow::anyhow!(cause.unwrap_or_else(|| "no answer".to_owned()))
     })?;
     let status = response.status();
     ensure!(

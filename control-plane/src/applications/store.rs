@@ -15,6 +15,14 @@ pub async fn by_id(tx: &mut Tx, id: &ApplicationId) -> Result<Option<Application
     Ok(fetch_optional!(tx, sqlx::query_as(AssertSqlSafe(select)).bind(id))?)
 }
 
+/// The application as it is now, held against a parallel change until the transaction ends.
+pub async fn hold(tx: &mut Tx, id: &ApplicationId) -> Result<Option<Application>> {
+    Ok(fetch_optional!(
+        tx,
+        sqlx::query_as("update applications set id = id where id = $1 returning *").bind(id)
+    )?)
+}
+
 /// Deleted ones are listed only when asked for by their status.
 pub async fn list(
     tx: &mut Tx,
@@ -122,13 +130,19 @@ pub async fn update(tx: &mut Tx, application: &Application) -> Result<()> {
     Ok(())
 }
 
+/// Deleted ones, and all of workspaces that are themselves due.
 pub async fn due_for_purge(tx: &mut Tx) -> Result<Vec<ApplicationId>> {
     let now = tx.now();
     let rows: Vec<(ApplicationId,)> = fetch_all!(
         tx,
-        sqlx::query_as("select id from applications where status = $1 and purge_at <= $2")
-            .bind(Status::Deleted)
-            .bind(now)
+        sqlx::query_as(
+            "select applications.id from applications \
+             join workspaces on workspaces.id = applications.workspace_id \
+             where (applications.status = 'deleted' and applications.purge_at <= $1) \
+             or (workspaces.status = 'deleted' and workspaces.purge_at <= $1) \
+             order by applications.id"
+        )
+        .bind(now)
     )?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }

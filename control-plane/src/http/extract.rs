@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use authsome_shared::code::Code;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -106,11 +106,19 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(_) => Err(Error::NotFound("resource")),
+        const NOT_FOUND: Error = Error::NotFound("resource");
+        let raw = RawPathParams::from_request_parts(parts, state).await.map_err(|_| NOT_FOUND)?;
+        if !raw.iter().all(|(_, text)| may_be_id(text)) {
+            return Err(NOT_FOUND);
         }
+        let value = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        value.map(|axum::extract::Path(value)| Self(value)).map_err(|_| NOT_FOUND)
     }
+}
+
+/// Of the alphabet and length of ids: anything else would only trouble the database.
+fn may_be_id(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// The caller's address: the peer's, or what the nearest trusted proxy says of it.

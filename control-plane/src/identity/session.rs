@@ -49,6 +49,11 @@ pub async fn register(app: &App, new: NewUser) -> Result<SignIn> {
 /// Signs in by password. One answer, and one duration, for unknown accounts and wrong passwords.
 pub async fn login(app: &App, email: &str, password: Secret<String>) -> Result<SignIn> {
     let subject = user::normalise_email(email);
+    if !user::is_email(&subject) {
+        // Has no account, and may hold what the databases refuse as text.
+        app.passwords.verify(password, None).await?;
+        return Err(WRONG_CREDENTIALS);
+    }
     let mut tx = app.db.write().await?;
     let allowed = throttle::count_attempt(&mut tx, &app.config.identity, &subject).await;
     tx.commit().await?;

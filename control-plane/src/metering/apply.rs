@@ -17,6 +17,9 @@ use crate::db::{Topic, Tx};
 use crate::error::{Error, Result};
 use crate::{execute, fetch_one, keys};
 
+/// So that sequence numbers and their sums fit the databases' integers.
+const MAX_SEQUENCE: u64 = 1 << 62;
+
 /// A batch as it came in.
 #[derive(Debug)]
 pub struct Batch {
@@ -39,7 +42,15 @@ impl Batch {
                     .map_err(|error| bad(format!("records[{i}]"), error.to_string()))
             })
             .collect::<Result<Vec<UsageRecord>>>()?;
-        if header.first == 0 || records.len() != header.count || records.is_empty() {
+        let ids = [header.node.as_str(), header.epoch.as_str()];
+        if ids.iter().any(|id| id.len() > 64 || !id.bytes().all(|b| b.is_ascii_graphic())) {
+            return Err(bad("body".into(), "the header's ids are none".into()));
+        }
+        if header.first == 0
+            || header.first > MAX_SEQUENCE
+            || records.len() != header.count
+            || records.is_empty()
+        {
             let message = format!(
                 "the header announces {} records from {}, the batch holds {}",
                 header.count,

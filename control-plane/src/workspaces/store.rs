@@ -16,6 +16,14 @@ pub async fn by_id(tx: &mut Tx, id: &WorkspaceId) -> Result<Option<Workspace>> {
     Ok(fetch_optional!(tx, sqlx::query_as(AssertSqlSafe(select)).bind(id))?)
 }
 
+/// The workspace as it is now, held against a parallel change until the transaction ends.
+pub async fn hold(tx: &mut Tx, id: &WorkspaceId) -> Result<Option<Workspace>> {
+    Ok(fetch_optional!(
+        tx,
+        sqlx::query_as("update workspaces set id = id where id = $1 returning *").bind(id)
+    )?)
+}
+
 pub async fn all(tx: &mut Tx) -> Result<Vec<Workspace>> {
     Ok(fetch_all!(tx, sqlx::query_as("select * from workspaces order by id"))?)
 }
@@ -35,7 +43,7 @@ pub async fn of_user(
         tx,
         sqlx::query_as(
             "select count(*) from members join workspaces on workspaces.id = members.workspace_id \
-             where members.user_id = $1 and workspaces.status <> $2"
+             where members.user_id = $1 and members.status = 'active' and workspaces.status <> $2"
         )
         .bind(user)
         .bind(Status::Deleted)
@@ -45,7 +53,7 @@ pub async fn of_user(
         sqlx::query_as(
             "select workspaces.*, members.role from members \
              join workspaces on workspaces.id = members.workspace_id \
-             where members.user_id = $1 and workspaces.status <> $2 \
+             where members.user_id = $1 and members.status = 'active' and workspaces.status <> $2 \
              order by workspaces.created_at, workspaces.id limit $3 offset $4"
         )
         .bind(user)

@@ -1,0 +1,71 @@
+use chrono::TimeDelta;
+use serde_json::json;
+
+use crate::support::TestApp;
+
+const PATH: &str = "/control/v1/auth/me";
+
+#[tokio::test]
+async fn the_account_is_shown_without_its_password() {
+    let app = TestApp::new().await;
+    let ada = app.sign_up("ada").await;
+    let me = ada.get(PATH).await.json(200);
+    assert_eq!(
+        me,
+        json!({
+            "id": ada.id(), "email": "ada@example.com", "name": "ada", "platformAdmin": false,
+            "createdAt": "2026-03-10T12:00:00Z",
+        })
+    );
+}
+
+#[tokio::test]
+async fn access_tokens_expire() {
+    let app = TestApp::new().await;
+    let ada = app.sign_up("ada").await;
+    app.advance(TimeDelta::seconds(899));
+    ada.get(PATH).await.is(200);
+    app.advance(TimeDelta::seconds(1));
+    let refused = ada.get(PATH).await;
+    refused.error(401, "unauthorized");
+    assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+}
+
+#[tokio::test]
+async fn tokens_survive_a_restart() {
+    let app = TestApp::new().await;
+    let ada = app.sign_up("ada").await;
+    let ada_after = ada.at(&app.reopen().await);
+    assert_eq!(ada_after.get(PATH).await.json(200)["id"], ada.id());
+    let refresh = json!({ "refreshToken": ada.refresh_token });
+    ada_after.post("/control/v1/auth/refresh", refresh).await.is(200);
+}
+
+#[tokio::test]
+async fn tampered_and_foreign_tokens_are_refused() {
+    let app = TestApp::new().await;
+    let ada = app.sign_up("ada").await;
+    let other_platform = TestApp::new().await;
+    let stranger = other_platform.sign_up("ada").await;
+    let token = ada.token.clone().unwrap();
+    let parts: Vec<&str> = token.split('.').collect();
+    let unsigned = {
+        use base64::Engine;
+        let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        format!("{}.{}.", engine.encode(r#"{"alg":"none","typ":"JWT"}"#), parts[1])
+    };
+    for bad in [
+        String::new(),
+        "nonsense".into(),
+        format!("{}.{}.{}", parts[0], parts[1], "A".repeat(parts[2].len())),
+        format!("{}x.{}.{}", parts[0], parts[1], parts[2]),
+        unsigned,
+        stranger.token.unwrap(),
+        app.app.node_token.expose().clone(),
+    ] {
+        let mut eve = app.anonymous();
+        eve.token = Some(bad);
+        eve.get(PATH).await.error(401, "unauthorized");
+    }
+    app.anonymous().get(PATH).await.error(401, "unauthorized");
+}

@@ -1,0 +1,3 @@
+//! `/control/v1/invitations`.
+
+mod accept;

@@ -1,0 +1,9 @@
+//! `/control/v1/workspaces`.
+
+mod create;
+mod delete;
+mod get;
+mod list;
+mod purge;
+mod restore;
+mod update;

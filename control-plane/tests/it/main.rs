@@ -1,0 +1,3 @@
+mod control;
+#[allow(unused)]
+mod support;

@@ -1,0 +1,13 @@
+//! What the tests stand on: the real router over a real database of its own, a clock turned by
+//! hand, and clients that are people.
+
+mod app;
+mod client;
+mod database;
+mod proxy;
+mod upstream;
+
+pub use app::{PASSWORD, TestApp, within};
+pub use client::{Client, Response, fields, text};
+pub use proxy::{FakeProxy, Record, Stream};
+pub use upstream::Upstream;
