@@ -131,7 +131,7 @@ async fn start(arguments: &Arguments, data: &Runtime) -> anyhow::Result<(Control
 /// The environment's settings, with `up`'s defaults where it gives none.
 fn control_settings(arguments: &Arguments) -> anyhow::Result<control_config::Config> {
     let mut flags = vec![
-        ("data_dir", arguments.data_dir.display().to_string()),
+        ("server.data_dir", arguments.data_dir.display().to_string()),
         ("server.listen", arguments.control_listen.to_string()),
     ];
     if let Some(url) = &arguments.database_url {

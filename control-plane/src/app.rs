@@ -48,16 +48,16 @@ impl Deref for App {
 impl App {
     /// Opens the data directory and the database.
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
-        files::prepare_data_dir(&config.data_dir)?;
+        files::prepare_data_dir(&config.server.data_dir)?;
         let db =
             Db::open(&config.database(), config.database.max_connections, clock.clone()).await?;
-        let sealer = Sealer::load(given(&config.platform.master_key), &config.data_dir)?;
+        let sealer = Sealer::load(given(&config.platform.master_key), &config.server.data_dir)?;
         let node_token = node_token(&config)?;
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
         let tokens = TokenKeys::load(&mut tx, &sealer).await?;
         tx.commit().await?;
-        let mailer = Mailer::new(&config.mail, &config.data_dir)?;
+        let mailer = Mailer::new(&config.mail, &config.server.data_dir)?;
         let address_limits = AddressLimits::new(&config.identity);
         Ok(Self(Arc::new(State {
             passwords: Passwords::new(),
@@ -78,7 +78,7 @@ impl App {
 pub fn node_token(config: &Config) -> anyhow::Result<Secret<String>> {
     match given(&config.nodes.token) {
         Some(token) => Ok(token.clone()),
-        None => files::secret_or_create(&config.data_dir.join("node.token"), random_token),
+        None => files::secret_or_create(&config.server.data_dir.join("node.token"), random_token),
     }
 }
 

@@ -20,10 +20,9 @@ use crate::db::Location;
 /// The documented defaults.
 pub const DEFAULTS: &str = include_str!("../../config/control-plane.toml");
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    pub data_dir: PathBuf,
     pub server: Server,
     pub database: Database,
     pub proxy: Proxy,
@@ -37,28 +36,10 @@ pub struct Config {
     pub log: Log,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            data_dir: "./data".into(),
-            server: Server::default(),
-            database: Database::default(),
-            proxy: Proxy::default(),
-            nodes: Nodes::default(),
-            platform: Platform::default(),
-            applications: Applications::default(),
-            egress: Egress::default(),
-            identity: Identity::default(),
-            mail: Mail::default(),
-            distribution: Distribution::default(),
-            log: Log::default(),
-        }
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
+    pub data_dir: PathBuf,
     pub listen: SocketAddr,
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
@@ -67,7 +48,12 @@ pub struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 8080).into(), trusted_proxies: vec![], drain_seconds: 30 }
+        Self {
+            data_dir: "./data".into(),
+            listen: ([127, 0, 0, 1], 8080).into(),
+            trusted_proxies: vec![],
+            drain_seconds: 30,
+        }
     }
 }
 
@@ -215,7 +201,7 @@ impl Default for Distribution {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    pub filter: String,
+    pub level: String,
     pub format: LogFormat,
 }
 
@@ -228,7 +214,7 @@ pub enum LogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".into(), format: LogFormat::Text }
+        Self { level: "info".into(), format: LogFormat::Text }
     }
 }
 
@@ -274,7 +260,7 @@ impl Config {
 
     pub fn database(&self) -> Location {
         let url = self.database.url.expose();
-        Location::new((!url.is_empty()).then_some(url), &self.data_dir)
+        Location::new((!url.is_empty()).then_some(url), &self.server.data_dir)
     }
 }
 

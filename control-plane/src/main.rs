@@ -46,7 +46,7 @@ impl Arguments {
     fn flags(&self) -> Vec<(&'static str, String)> {
         let mut flags = Vec::new();
         if let Some(dir) = &self.data_dir {
-            flags.push(("data_dir", dir.display().to_string()));
+            flags.push(("server.data_dir", dir.display().to_string()));
         }
         if let Some(address) = self.listen {
             flags.push(("server.listen", address.to_string()));
@@ -83,8 +83,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn start_log(settings: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.filter)
-        .with_context(|| format!("log.filter is not a filter: {:?}", settings.filter))?;
+    let filter = EnvFilter::try_new(&settings.level)
+        .with_context(|| format!("log.level is not a filter: {:?}", settings.level))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

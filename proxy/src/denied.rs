@@ -151,7 +151,7 @@ impl Cause {
             Self::PublicKey => Some(json!({ "reason": "public_key" })),
             Self::Scope(scope) => Some(json!({ "reason": "scope", "required": scope })),
             Self::RateLimit { level, state } => Some(json!({
-                "limit": level.as_str(),
+                "limit": level.of_rate(),
                 "requests": state.limit.requests,
                 "windowMs": state.limit.window_ms,
             })),

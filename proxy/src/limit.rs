@@ -13,6 +13,14 @@ pub enum Level {
 }
 
 impl Level {
+    /// What `details.limit` of a refusal says of a rate limit: the plan sets it for a workspace's keys.
+    pub fn of_rate(self) -> &'static str {
+        match self {
+            Self::Workspace => "plan",
+            other => other.as_str(),
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Key => "key",

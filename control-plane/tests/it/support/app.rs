@@ -49,7 +49,8 @@ impl TestApp {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let database = Database::create(dir.path()).await;
-        let mut config = Config { data_dir: dir.path().to_owned(), ..Config::default() };
+        let mut config = Config::default();
+        config.server.data_dir = dir.path().to_owned();
         config.database.url = database.url();
         config.applications.default_upstream = "echo".into();
         config.proxy.public_url = "https://api.example.com".into();
