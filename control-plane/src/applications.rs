@@ -231,10 +231,9 @@ pub async fn create(
 pub async fn update(
     tx: &mut Tx,
     _access: &Access,
-    application: Application,
+    mut application: Application,
     change: ApplicationChange,
 ) -> Result<Application> {
-    let mut application = hold(tx, &application).await?;
     let mut checks = Checks::default();
     if let Some(name) = &change.name {
         checks.name("name", name);
@@ -258,8 +257,7 @@ pub async fn update(
 }
 
 /// Soft-deletes: unknown to the proxies from now on; restorable for seven days.
-pub async fn delete(tx: &mut Tx, _access: &Access, application: Application) -> Result<()> {
-    let mut application = hold(tx, &application).await?;
+pub async fn delete(tx: &mut Tx, _access: &Access, mut application: Application) -> Result<()> {
     let now = tx.now();
     application.status = application.status.to(Status::Deleted)?;
     application.deleted_at = Some(now);
@@ -276,9 +274,8 @@ pub async fn restore(
     tx: &mut Tx,
     _access: &Access,
     workspace: &Workspace,
-    application: Application,
+    mut application: Application,
 ) -> Result<Application> {
-    let mut application = hold(tx, &application).await?;
     if application.status != Status::Deleted {
         let message = "The application is not deleted";
         return Err(Error::Conflict(Code::InvalidState, message.into()));
@@ -291,11 +288,6 @@ pub async fn restore(
     store::update(tx, &application).await?;
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(application)
-}
-
-/// The application as it is once nobody else changes it.
-async fn hold(tx: &mut Tx, application: &Application) -> Result<Application> {
-    store::hold(tx, &application.id).await?.ok_or(NOT_FOUND)
 }
 
 /// Is there room for one more application in the workspace's plan?

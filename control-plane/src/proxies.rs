@@ -9,7 +9,7 @@ use authsome_shared::node::{Ack, GONE_AFTER_SECONDS};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::db::{Db, Topic, Tx};
-use crate::error::Result;
+use crate::error::{Checks, Result};
 use crate::page::{Page, PageParams};
 use crate::{execute, fetch_all, fetch_one};
 
@@ -40,6 +40,14 @@ fn heard_since(now: DateTime<Utc>) -> DateTime<Utc> {
 
 /// Stores a proxy's report.
 pub async fn report(tx: &mut Tx, ack: &Ack, address: &str) -> Result<()> {
+    let mut checks = Checks::default();
+    checks.check(is_id(&ack.node), "node", "`node` must be a proxy's id");
+    checks.check(is_version(&ack.version), "version", VERSION_RULE);
+    let numbers = [("revision", ack.revision), ("quarantined", ack.quarantined)];
+    for (field, number) in numbers.into_iter().chain([("unshipped", ack.unshipped)]) {
+        checks.check(i64::try_from(number).is_ok(), field, format!("`{field}` is too great"));
+    }
+    checks.finish()?;
     let now = tx.now();
     execute!(
         tx,
@@ -64,11 +72,45 @@ pub async fn report(tx: &mut Tx, ack: &Ack, address: &str) -> Result<()> {
     Ok(())
 }
 
-/// The proxy's stream has ended. Its next report, if any, connects it again.
-pub async fn disconnect(tx: &mut Tx, id: &NodeId) -> Result<()> {
+/// Ids from outside may be any text.
+fn is_id(id: &NodeId) -> bool {
+    id.as_str().parse::<NodeId>().is_ok()
+}
+
+const VERSION_RULE: &str = "`version` must have at most 64 printable characters";
+
+fn is_version(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// A proxy has opened a stream; its first report will connect it.
+pub async fn follow(tx: &mut Tx, id: &NodeId, stream: &str, revision: i64) -> Result<()> {
+    let now = tx.now();
     execute!(
         tx,
-        sqlx::query("update proxies set connected = $1 where id = $2").bind(false).bind(id)
+        sqlx::query(
+            "insert into proxies (id, version, connected, revision, quarantined, unshipped, \
+             first_seen_at, last_seen_at, stream_id) values ($1, '', $2, $3, 0, 0, $4, $4, $5) \
+             on conflict (id) do update set stream_id = excluded.stream_id"
+        )
+        .bind(id)
+        .bind(false)
+        .bind(revision)
+        .bind(now)
+        .bind(stream)
+    )?;
+    Ok(())
+}
+
+/// A proxy's stream has ended; it is disconnected unless it follows another by now. Its next
+/// report, if any, connects it again.
+pub async fn disconnect(tx: &mut Tx, id: &NodeId, stream: &str) -> Result<()> {
+    execute!(
+        tx,
+        sqlx::query("update proxies set connected = $1 where id = $2 and stream_id = $3")
+            .bind(false)
+            .bind(id)
+            .bind(stream)
     )?;
     tx.wake(Topic::Proxies);
     Ok(())

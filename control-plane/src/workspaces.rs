@@ -149,15 +149,12 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
     if new.plan == Plan::Enterprise && !actor.platform_admin {
         return Err(Error::Forbidden("The enterprise plan is set by the platform's operator"));
     }
-    let slug = match new.slug {
-        Some(slug) => slug,
-        None => store::free_slug(tx, &slug_of(&new.name, "workspace")).await?,
-    };
     let now = tx.now();
-    let workspace = Workspace {
+    let wanted = slug_of(&new.name, "workspace");
+    let mut workspace = Workspace {
         id: WorkspaceId::new(),
         name: new.name.trim().to_owned(),
-        slug,
+        slug: new.slug.clone().unwrap_or_default(),
         plan: new.plan,
         status: Status::Active,
         owner_id: actor.user_id.clone(),
@@ -167,7 +164,20 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
         deleted_at: None,
         purge_at: None,
     };
-    store::insert(tx, &workspace).await?;
+    if new.slug.is_some() {
+        if !store::insert(tx, &workspace).await? {
+            let message = format!("The slug `{}` is taken", workspace.slug);
+            return Err(Error::Conflict(Code::AlreadyExists, message));
+        }
+    } else {
+        // A parallel creation may take the slug that was free a moment ago: then the next one.
+        loop {
+            workspace.slug = store::free_slug(tx, &wanted).await?;
+            if store::insert(tx, &workspace).await? {
+                break;
+            }
+        }
+    }
     member::insert_owner(tx, &workspace.id, actor).await?;
     publish(tx, &workspace).await?;
     Ok(workspace)
@@ -177,10 +187,9 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
 pub async fn update(
     tx: &mut Tx,
     _access: &Access,
-    workspace: Workspace,
+    mut workspace: Workspace,
     change: WorkspaceChange,
 ) -> Result<Workspace> {
-    let mut workspace = hold(tx, &workspace).await?;
     let mut checks = Checks::default();
     if let Some(name) = &change.name {
         checks.name("name", name);
@@ -197,8 +206,7 @@ pub async fn update(
 }
 
 /// Soft-deletes: every application answers 503 from now on; restorable for 30 days.
-pub async fn delete(tx: &mut Tx, _access: &Access, workspace: Workspace) -> Result<()> {
-    let mut workspace = hold(tx, &workspace).await?;
+pub async fn delete(tx: &mut Tx, _access: &Access, mut workspace: Workspace) -> Result<()> {
     if workspace.status == Status::Deleted {
         return Err(NOT_FOUND);
     }
@@ -212,8 +220,7 @@ pub async fn delete(tx: &mut Tx, _access: &Access, workspace: Workspace) -> Resu
 }
 
 /// Undoes a deletion.
-pub async fn restore(tx: &mut Tx, _access: &Access, workspace: Workspace) -> Result<Workspace> {
-    let mut workspace = hold(tx, &workspace).await?;
+pub async fn restore(tx: &mut Tx, _access: &Access, mut workspace: Workspace) -> Result<Workspace> {
     if workspace.status != Status::Deleted {
         return Err(Error::Conflict(Code::InvalidState, "The workspace is not deleted".into()));
     }
@@ -238,11 +245,6 @@ pub async fn purge(tx: &mut Tx) -> Result<usize> {
     let purged = due.len();
     revisions::append(tx, due.into_iter().map(Change::RemoveWorkspace).collect()).await?;
     Ok(purged)
-}
-
-/// The workspace as it is once nobody else changes it.
-async fn hold(tx: &mut Tx, workspace: &Workspace) -> Result<Workspace> {
-    store::hold(tx, &workspace.id).await?.ok_or(NOT_FOUND)
 }
 
 /// Every workspace that proxies must know.

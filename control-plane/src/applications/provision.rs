@@ -56,7 +56,7 @@ async fn settle(
     reason: Option<String>,
 ) -> anyhow::Result<()> {
     let mut tx = app.db.write().await?;
-    let Some(mut application) = store::hold(&mut tx, id).await? else { return Ok(()) };
+    let Some(mut application) = store::by_id(&mut tx, id).await? else { return Ok(()) };
     if application.status != Status::Provisioning {
         return Ok(());
     }

@@ -15,14 +15,6 @@ pub async fn by_id(tx: &mut Tx, id: &ApplicationId) -> Result<Option<Application
     Ok(fetch_optional!(tx, sqlx::query_as(AssertSqlSafe(select)).bind(id))?)
 }
 
-/// The application as it is now, held against a parallel change until the transaction ends.
-pub async fn hold(tx: &mut Tx, id: &ApplicationId) -> Result<Option<Application>> {
-    Ok(fetch_optional!(
-        tx,
-        sqlx::query_as("update applications set id = id where id = $1 returning *").bind(id)
-    )?)
-}
-
 /// Deleted ones are listed only when asked for by their status.
 pub async fn list(
     tx: &mut Tx,

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::db::Topic;
@@ -42,6 +43,8 @@ pub struct Subscription {
 pub struct Follower {
     app: App,
     subscription: Subscription,
+    /// Tells this stream from the proxy's others.
+    id: String,
     frames: mpsc::Sender<Frame>,
     /// Totals changed before this instant have been sent.
     totals_sent: Option<DateTime<Utc>>,
@@ -58,7 +61,8 @@ impl Follower {
         stop: CancellationToken,
     ) -> mpsc::Receiver<Frame> {
         let (frames, receiver) = mpsc::channel(BUFFER);
-        let follower = Self { app: app.clone(), subscription, frames, totals_sent: None };
+        let id = Uuid::now_v7().simple().to_string();
+        let follower = Self { app: app.clone(), subscription, id, frames, totals_sent: None };
         tokio::spawn(follower.run(stop));
         receiver
     }
@@ -83,7 +87,15 @@ impl Follower {
 
     async fn disconnect(&self) -> Result<()> {
         let mut tx = self.app.db.write().await?;
-        proxies::disconnect(&mut tx, &self.subscription.node).await?;
+        proxies::disconnect(&mut tx, &self.subscription.node, &self.id).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<()> {
+        let mut tx = self.app.db.write().await?;
+        let Subscription { node, revision, .. } = &self.subscription;
+        proxies::follow(&mut tx, node, &self.id, *revision).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -91,6 +103,7 @@ impl Follower {
     async fn follow(&mut self) -> Result<Ended> {
         let mut revisions = self.app.db.subscribe(Topic::Revisions);
         let mut usage = self.app.db.subscribe(Topic::Usage);
+        self.connect().await?;
         let greeting = self.greet().await?;
         let resets = matches!(greeting, Frame::Reset { .. });
         if self.send(greeting).await.is_err() || resets {

@@ -4,12 +4,14 @@
 //! A sequence that jumps ahead is applied and the gap recorded: lost records show as a gap, never
 //! as less usage in silence.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use authsome_shared::api_key::KeyDigest;
 use authsome_shared::clock::period_of;
 use authsome_shared::id::{ApplicationId, EpochId, KeyId, NodeId, WorkspaceId};
 use authsome_shared::usage::{Applied, BatchHeader, Total, UsageRecord};
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 
 use super::histogram::bucket_of;
 use super::totals::{self, Increment};
@@ -19,6 +21,13 @@ use crate::{execute, fetch_one, keys};
 
 /// So that sequence numbers and their sums fit the databases' integers.
 const MAX_SEQUENCE: u64 = 1 << 62;
+
+/// Of one body: 1 PiB.
+const MAX_BYTES: u64 = 1 << 50;
+
+/// Length of a route and of an end user's name.
+const MAX_ROUTE: usize = 1024;
+const MAX_USER: usize = 200;
 
 /// A batch as it came in.
 #[derive(Debug)]
@@ -38,12 +47,16 @@ impl Batch {
         let records = lines
             .enumerate()
             .map(|(i, line)| {
-                serde_json::from_slice(line)
-                    .map_err(|error| bad(format!("records[{i}]"), error.to_string()))
+                let field = || format!("records[{i}]");
+                let record: UsageRecord = serde_json::from_slice(line)
+                    .map_err(|error| bad(field(), error.to_string()))?;
+                match fault(&record) {
+                    Some(fault) => Err(bad(field(), fault.to_owned())),
+                    None => Ok(record),
+                }
             })
             .collect::<Result<Vec<UsageRecord>>>()?;
-        let ids = [header.node.as_str(), header.epoch.as_str()];
-        if ids.iter().any(|id| id.len() > 64 || !id.bytes().all(|b| b.is_ascii_graphic())) {
+        if !is_id(header.node.as_str()) || !is_id(header.epoch.as_str()) {
             return Err(bad("body".into(), "the header's ids are none".into()));
         }
         if header.first == 0
@@ -61,6 +74,39 @@ impl Batch {
         }
         Ok(Self { header, records })
     }
+}
+
+/// What no proxy of ours writes, and no database could store or add up.
+fn fault(record: &UsageRecord) -> Option<&'static str> {
+    let UsageRecord { workspace, application, key, bucket, .. } = record;
+    let bucket = bucket.as_ref().unwrap_or(key);
+    let ids = [workspace.as_str(), application.as_str(), key.as_str(), bucket.as_str()];
+    if !ids.into_iter().all(is_id) {
+        return Some("its ids are none");
+    }
+    if !DateTime::from_timestamp_millis(record.at)
+        .is_some_and(|at| (1970..=9999).contains(&at.year()))
+    {
+        return Some("its time is none");
+    }
+    if record.bytes_in > MAX_BYTES || record.bytes_out > MAX_BYTES {
+        return Some("it counts more bytes than a body can have");
+    }
+    let route = &record.route;
+    (route.len() > MAX_ROUTE || route.contains('\0')).then_some("its route is none")
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// What stands for an end user: the name that the upstream gave, or, where that is longer than an
+/// index can bear or no text to the database, its digest.
+fn end_user(name: &str) -> Cow<'_, str> {
+    if name.len() <= MAX_USER && !name.contains('\0') {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(format!("sha256:{}", KeyDigest::of(name).to_hex()))
 }
 
 /// Applies what of the batch is new. The answer's totals cover the whole batch either way, so that a
@@ -148,7 +194,7 @@ struct Summary<'a> {
     minutes: BTreeMap<MinuteKey<'a>, (&'a WorkspaceId, Increment)>,
     latencies: BTreeMap<(&'a ApplicationId, DateTime<Utc>, i64), i64>,
     totals: BTreeMap<(String, String), (&'a WorkspaceId, Increment)>,
-    users: BTreeSet<(&'a ApplicationId, String, &'a str, &'a WorkspaceId)>,
+    users: BTreeSet<(&'a ApplicationId, String, Cow<'a, str>, &'a WorkspaceId)>,
     last_used: HashMap<&'a KeyId, DateTime<Utc>>,
 }
 
@@ -179,7 +225,7 @@ impl<'a> Summary<'a> {
             self.totals.entry(key).or_insert((workspace, Increment::default())).1.add(increment);
         }
         if let Some(user) = &record.user {
-            self.users.insert((application, period, user, workspace));
+            self.users.insert((application, period, end_user(user), workspace));
         }
         let used = self.last_used.entry(&record.key).or_insert(at);
         *used = at.max(*used);
@@ -250,7 +296,7 @@ impl<'a> Summary<'a> {
                 )
                 .bind(application)
                 .bind(period)
-                .bind(user)
+                .bind(user.as_ref())
                 .bind(workspace)
             )?;
         }

@@ -1,27 +1,18 @@
 //! The workspaces' SQL.
 
-use authsome_shared::code::Code;
 use authsome_shared::id::{UserId, WorkspaceId};
 use sqlx::AssertSqlSafe;
 
 use super::{Status, Workspace};
 use crate::actor::Role;
-use crate::db::{Tx, is_unique_violation};
-use crate::error::{Error, Result};
+use crate::db::Tx;
+use crate::error::Result;
 use crate::page::{Page, PageParams};
 use crate::{execute, fetch_all, fetch_one, fetch_optional};
 
 pub async fn by_id(tx: &mut Tx, id: &WorkspaceId) -> Result<Option<Workspace>> {
     let select = format!("select * from workspaces where id = $1{}", tx.for_update());
     Ok(fetch_optional!(tx, sqlx::query_as(AssertSqlSafe(select)).bind(id))?)
-}
-
-/// The workspace as it is now, held against a parallel change until the transaction ends.
-pub async fn hold(tx: &mut Tx, id: &WorkspaceId) -> Result<Option<Workspace>> {
-    Ok(fetch_optional!(
-        tx,
-        sqlx::query_as("update workspaces set id = id where id = $1 returning *").bind(id)
-    )?)
 }
 
 pub async fn all(tx: &mut Tx) -> Result<Vec<Workspace>> {
@@ -75,13 +66,14 @@ pub async fn free_slug(tx: &mut Tx, wanted: &str) -> Result<String> {
     Ok(super::first_free(wanted, |slug| taken.iter().any(|(other,)| other == slug)))
 }
 
-pub async fn insert(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
+/// `false` when the slug is taken.
+pub async fn insert(tx: &mut Tx, workspace: &Workspace) -> Result<bool> {
     let inserted = execute!(
         tx,
         sqlx::query(
             "insert into workspaces \
              (id, name, slug, plan, status, owner_id, metadata, created_at, updated_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (slug) do nothing"
         )
         .bind(&workspace.id)
         .bind(&workspace.name)
@@ -92,14 +84,8 @@ pub async fn insert(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
         .bind(&workspace.metadata)
         .bind(workspace.created_at)
         .bind(workspace.updated_at)
-    );
-    match inserted {
-        Err(error) if is_unique_violation(&error) => {
-            let message = format!("The slug `{}` is taken", workspace.slug);
-            Err(Error::Conflict(Code::AlreadyExists, message))
-        }
-        other => Ok(other.map(|_| ())?),
-    }
+    )?;
+    Ok(inserted == 1)
 }
 
 pub async fn update(tx: &mut Tx, workspace: &Workspace) -> Result<()> {

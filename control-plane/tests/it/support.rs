@@ -9,5 +9,5 @@ mod upstream;
 
 pub use app::{PASSWORD, TestApp, within};
 pub use client::{Client, Response, fields, text};
-pub use proxy::{FakeProxy, Record, Stream};
+pub use proxy::{FakeProxy, Record};
 pub use upstream::Upstream;

@@ -1,0 +1,7 @@
+//! `/node/v1`: the surface for proxies.
+
+mod ack;
+mod snapshot;
+mod stream;
+mod token;
+mod usage;
