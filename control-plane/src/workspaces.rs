@@ -33,6 +33,7 @@ const NOT_FOUND: Error = Error::NotFound("workspace");
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = WorkspaceStatus)]
 pub enum Status {
     Active,
     Suspended,

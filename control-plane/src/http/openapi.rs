@@ -42,22 +42,22 @@ struct ErrorDescription {
 pub enum Failures {
     /// Malformed or invalid input.
     #[response(status = 400)]
-    Invalid(#[to_schema] ErrorBody),
+    Invalid(ErrorBody),
     /// The body is too large.
     #[response(status = 413)]
-    TooLarge(#[to_schema] ErrorBody),
+    TooLarge(ErrorBody),
     /// The body is not JSON.
     #[response(status = 415)]
-    NotJson(#[to_schema] ErrorBody),
+    NotJson(ErrorBody),
     /// Too often: `Retry-After` says when to come back.
     #[response(status = 429)]
-    TooOften(#[to_schema] ErrorBody),
+    TooOften(ErrorBody),
     /// A fault of the platform.
     #[response(status = 500)]
-    Internal(#[to_schema] ErrorBody),
+    Internal(ErrorBody),
     /// Not available right now.
     #[response(status = 503)]
-    Unavailable(#[to_schema] ErrorBody),
+    Unavailable(ErrorBody),
 }
 
 /// What an operation for signed-in callers may answer besides.
@@ -66,13 +66,13 @@ pub enum Failures {
 pub enum Refusals {
     /// No valid access token.
     #[response(status = 401)]
-    Unauthorized(#[to_schema] ErrorBody),
+    Unauthorized(ErrorBody),
     /// The role does not suffice.
     #[response(status = 403)]
-    Forbidden(#[to_schema] ErrorBody),
+    Forbidden(ErrorBody),
     /// Absent, or not visible to the caller.
     #[response(status = 404)]
-    NotFound(#[to_schema] ErrorBody),
+    NotFound(ErrorBody),
 }
 
 /// The description without its operations.

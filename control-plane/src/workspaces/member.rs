@@ -17,6 +17,7 @@ use crate::{execute, fetch_all, fetch_one, fetch_optional};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = MemberStatus)]
 pub enum Status {
     Active,
     Invited,

@@ -5,6 +5,7 @@
 //! throw-away server. Tests run in parallel and in any order; none sleeps, none has a fixed port.
 
 mod control;
+mod guards;
 mod jobs;
 mod node;
 mod probe;

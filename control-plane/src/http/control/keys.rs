@@ -225,6 +225,7 @@ pub async fn rotate_key(
 #[serde(rename_all = "camelCase")]
 pub struct RevokeParams {
     /// `applied`: answer once every connected proxy refuses the key, or the time is up.
+    #[param(inline)]
     wait: Option<Wait>,
     /// How long to wait, in milliseconds; cut to 30000.
     #[serde(default = "five_seconds")]
