@@ -1,7 +1,9 @@
 //! The last good configuration on disk: generations of a whole snapshot in the wire encoding, and
 //! logs of the changes since, one checksummed line per revision. A change is appended at once and
-//! brought to the disk within [`SYNC_EVERY`], without rewriting a million keys; a long log is
-//! folded into a new base in the background. The generation before the newest is kept.
+//! brought to the disk within [`SYNC_EVERY`], without rewriting a million keys; the log is folded
+//! into a new base in the background, at once while the base is small, else when it has grown long.
+//! The generation before the newest is kept, with the log that leads from it to the newest: any one
+//! damaged file costs at most the last moments.
 //!
 //! Loading takes the newest base that is whole and every logged change that follows on it without
 //! a gap. Damage costs what it hits, never the start: with nothing readable the proxy starts empty
@@ -13,6 +15,8 @@ mod log;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -27,6 +31,9 @@ pub const SYNC_EVERY: Duration = Duration::from_millis(500);
 
 /// A log longer than this, and than half of its base, is folded into a new base.
 const FOLD_BYTES: u64 = 8 * 1024 * 1024;
+
+/// A base up to this size is written anew with each round of changes.
+const SMALL_BASE_BYTES: u64 = 1024 * 1024;
 
 /// Whole snapshots kept.
 const GENERATIONS: usize = 2;
@@ -44,6 +51,10 @@ pub struct Store {
     platform: Option<PlatformId>,
     folding: Option<tokio::task::JoinHandle<()>>,
     fold_bytes: u64,
+    /// The last revision that is in a log only.
+    unfolded: Option<u64>,
+    /// Nothing came up that a fold would lose.
+    foldable: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -57,6 +68,8 @@ impl Store {
             platform: None,
             folding: None,
             fold_bytes: FOLD_BYTES,
+            unfolded: None,
+            foldable: Arc::new(AtomicBool::new(true)),
         };
         if let Some(loaded) = &loaded {
             let platform = loaded.base.header.platform.clone();
@@ -64,6 +77,7 @@ impl Store {
                 loaded.changes.last().map_or(loaded.base.header.revision, |last| last.revision);
             store.begin_log(&platform, revision);
             store.platform = Some(platform);
+            store.unfolded = (!loaded.changes.is_empty()).then_some(revision);
         }
         Ok((store, loaded))
     }
@@ -83,6 +97,8 @@ impl Store {
             Ok(Ok(())) => {
                 self.begin_log(&platform, revision);
                 self.platform = Some(platform);
+                self.unfolded = None;
+                self.foldable.store(true, Ordering::Relaxed);
                 prune(&self.dir);
             }
             Ok(Err(error)) => {
@@ -103,8 +119,17 @@ impl Store {
             self.log = None;
             return;
         }
+        self.unfolded = Some(revision);
         let base = newest_base(&self.dir).map_or(0, |(_, bytes)| bytes);
         if log.bytes() > self.fold_bytes.max(base / 2) {
+            self.fold(revision);
+        }
+    }
+
+    /// Brings a small base up to date with the changes since.
+    fn fold_if_small(&mut self) {
+        let Some(revision) = self.unfolded.filter(|_| self.log.is_some()) else { return };
+        if newest_base(&self.dir).is_some_and(|(_, bytes)| bytes <= SMALL_BASE_BYTES) {
             self.fold(revision);
         }
     }
@@ -112,22 +137,29 @@ impl Store {
     /// Folds everything up to `revision` into a new base, in the background; changes that come
     /// meanwhile go to a new log.
     fn fold(&mut self, revision: u64) {
-        if self.folding.as_ref().is_some_and(|folding| !folding.is_finished()) {
+        let running = self.folding.as_ref().is_some_and(|folding| !folding.is_finished());
+        if running || !self.foldable.load(Ordering::Relaxed) {
             return;
         }
         let Some(platform) = self.platform.clone() else { return };
         self.begin_log(&platform, revision);
+        self.unfolded = None;
         let dir = self.dir.clone();
+        let foldable = self.foldable.clone();
         self.folding = Some(tokio::task::spawn_blocking(move || {
             let folded = load_up_to(&dir, revision)
                 .context("nothing to fold")
-                .and_then(|loaded| Ok(write_base(&dir, revision, &fold::fold(loaded, revision))?));
+                .and_then(|loaded| fold::fold(loaded, revision))
+                .and_then(|bytes| Ok(write_base(&dir, revision, &bytes)?));
             match folded {
                 Ok(()) => {
                     prune(&dir);
-                    tracing::info!(revision, "folded the changes on disk into a new snapshot");
+                    tracing::debug!(revision, "folded the changes on disk into a new snapshot");
                 }
                 Err(error) => {
+                    // The log stays, and what it holds is found at a start. Not tried again
+                    // before the next whole snapshot.
+                    foldable.store(false, Ordering::Relaxed);
                     tracing::error!(error = format!("{error:#}"), "can't fold the changes on disk");
                 }
             }
@@ -146,8 +178,10 @@ impl Store {
     }
 }
 
-/// Brings appended changes to the disk, without holding up others that append.
+/// Brings appended changes to the disk, without holding up others that append, and a small base up
+/// to date with them.
 pub async fn sync(store: &Mutex<Store>) {
+    store.lock().await.fold_if_small();
     let Some(file) = store.lock().await.dirty() else { return };
     match tokio::task::spawn_blocking(move || file.sync_data()).await {
         Ok(Ok(())) => {}

@@ -1,22 +1,25 @@
 //! Folds logged changes into a whole snapshot: the last word on each entity, in the order in which
-//! a snapshot lists them. A change that can't be read is left out, as it is while serving.
+//! a snapshot lists them. What this release can't read a later one may: it is not folded away.
 
 use std::collections::BTreeMap;
 
+use anyhow::ensure;
 use authsome_shared::snapshot::Change;
 use authsome_shared::snapshot::encoding::{self, Header};
 
 use super::Loaded;
 
-/// The encoded snapshot at `revision`.
-pub fn fold(loaded: Loaded, revision: u64) -> Vec<u8> {
+/// The encoded snapshot at `revision`. Fails when something would be lost in it.
+pub fn fold(loaded: Loaded, revision: u64) -> anyhow::Result<Vec<u8>> {
+    ensure!(loaded.base.quarantined.is_empty(), "the snapshot holds what can't be read");
     // Rank first, so that settings, workspaces, applications and keys come in this order.
     let mut entities: BTreeMap<(u8, String), Change> = BTreeMap::new();
     let logged = loaded
         .changes
         .into_iter()
         .flat_map(|entry| entry.changes)
-        .filter_map(|change| serde_json::from_value(change).ok());
+        .map(serde_json::from_value)
+        .collect::<Result<Vec<Change>, _>>()?;
     for change in loaded.base.changes.into_iter().chain(logged) {
         match &change {
             Change::Settings(_) => entities.insert((0, String::new()), change),
@@ -30,5 +33,5 @@ pub fn fold(loaded: Loaded, revision: u64) -> Vec<u8> {
     }
     let changes: Vec<Change> = entities.into_values().collect();
     let platform = loaded.base.header.platform;
-    encoding::encode(&Header { platform, revision, changes: changes.len() }, &changes)
+    Ok(encoding::encode(&Header { platform, revision, changes: changes.len() }, &changes))
 }

@@ -142,3 +142,36 @@ async fn a_long_log_is_folded_into_a_new_base() {
     damage(&base_path(dir.path(), 6));
     assert_eq!(found(dir.path()), None);
 }
+
+#[tokio::test]
+async fn a_small_base_is_kept_up_to_date_and_any_one_damaged_base_costs_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut store = store(dir.path(), &[1], 5).await;
+    for number in 6..=7 {
+        store.fold_if_small();
+        store.wait_for_fold().await;
+        store.append(number, delta(number));
+    }
+    drop(store);
+    let bases = bases(dir.path());
+    assert_eq!(bases.iter().map(|(revision, _)| *revision).collect::<Vec<_>>(), [5, 6]);
+    for (_, path) in bases {
+        let whole = fs::read(&path).expect("read");
+        damage(&path);
+        assert_eq!(found(dir.path()), Some((7, 7)), "{}", path.display());
+        fs::write(&path, whole).expect("written");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_yet_is_not_folded_away() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut store = store(dir.path(), &[1], 2).await;
+    store.append(3, vec![serde_json::json!({ "somethingNew": 1 })]);
+    store.fold_if_small();
+    store.wait_for_fold().await;
+    store.append(4, delta(4));
+    store.fold_if_small();
+    drop(store);
+    assert_eq!(found(dir.path()), Some((4, 4)), "a later release finds it in the log");
+}
