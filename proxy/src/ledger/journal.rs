@@ -210,8 +210,12 @@ impl Journal {
             let active = writer.segments.back().expect("there is always an active segment");
             let spent = active.first <= active.last
                 && active.last <= cursor.watermark(&active.epoch)
-                && self.bytes() + RESERVE > self.max_bytes;
+                && !self.has_room();
             if spent {
+                if self.failing.load(Ordering::Relaxed) {
+                    // The disk may be full: its space is what the next segment needs.
+                    writer.file.set_len(0)?;
+                }
                 self.rotate(&mut writer)?;
             }
             let done = |segment: &Segment| {

@@ -160,7 +160,13 @@ impl Shipper {
         let due = idle || few || state.saved_at.elapsed() >= SAVE_EVERY;
         if due && state.cursor.confirmed != state.saved.confirmed {
             state.cursor.totals = self.quotas.confirmed(Month::of(self.clock.now()));
-            state.cursor.save(self.ledger.journal.dir())?;
+            let dir = self.ledger.journal.dir();
+            if state.cursor.save(dir).is_err() {
+                // On a full disk the cursor needs the very space that what is confirmed holds.
+                // Ending between the two costs the totals, which the control plane tells anew.
+                self.ledger.journal.confirmed(&state.cursor, 0)?;
+                state.cursor.save(dir)?;
+            }
             state.saved = state.cursor.clone();
             state.saved_at = Instant::now();
         }

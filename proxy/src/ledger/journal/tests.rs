@@ -141,6 +141,25 @@ fn after_a_failed_write_a_new_segment_takes_over() {
 }
 
 #[test]
+fn on_a_full_disk_what_is_confirmed_makes_room() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path(), &Cursor::default());
+    for units in 1..=3 {
+        journal.append(&record(units)).expect("appended");
+    }
+    let [full] = &segment_files(dir.path())[..] else { panic!("one segment") };
+    // As a write that met the end of the disk leaves it.
+    journal.failing.store(true, Ordering::Relaxed);
+    assert!(journal.append(&record(4)).is_err());
+    let mut cursor = Cursor::default();
+    drain(&journal, &mut cursor);
+    assert!(!full.exists(), "its space is free");
+    journal.sync().expect("synced");
+    journal.append(&record(5)).expect("appended");
+    assert_eq!(drain(&journal, &mut cursor), [(journal.epoch.to_string(), 5, vec![5])]);
+}
+
+#[test]
 fn a_gap_in_the_sequence_ends_a_batch() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut cursor = Cursor::default();
