@@ -155,6 +155,16 @@ fn migrations_are_named_by_time_verb_and_noun() {
 }
 
 #[test]
+fn no_test_sleeps() {
+    let mut files = vec![];
+    collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it")), &mut files);
+    for path in files.iter().filter(|path| !path.ends_with("guards.rs")) {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(!text.contains("sleep("), "{}: wait for the event", path.display());
+    }
+}
+
+#[test]
 fn rooms_are_small() {
     for file in sources() {
         assert!(file.whole <= 600, "src/{} has {} lines: split it", file.path, file.whole);

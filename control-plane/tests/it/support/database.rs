@@ -1,11 +1,11 @@
 //! A database per test: an SQLite file, or, with `TEST_DATABASE_URL` (a `postgres://` URL of a
-//! superuser on a throw-away server), a PostgreSQL database copied from a migrated template. The
-//! template is made once, under a lock, and named by what the migrations hold; it stays on the
-//! server for the next run.
+//! superuser on a throw-away server), a PostgreSQL database. Those are copies of a migrated template
+//! and are used again, emptied, by later tests: copying takes far longer. An advisory lock says
+//! that one is in use; the server drops it with the test's connection, however the test ends.
+//! Template and copies are named by what the migrations hold.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use authsome_control_plane::db::{Db, Location};
 use authsome_shared::clock::Clock;
@@ -20,8 +20,16 @@ static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
 pub enum Database {
     Sqlite(PathBuf),
-    Postgres { server: Url, name: String },
+    Postgres {
+        url: Url,
+        /// Holds the lock.
+        _holder: PgConnection,
+    },
 }
+
+/// First halves of the advisory locks: for making the template, and for using a copy.
+const MAKING: i32 = 2_026_112_200;
+const USING: i32 = 2_026_112_201;
 
 /// The server to test against, if any.
 fn server() -> Option<Url> {
@@ -36,47 +44,46 @@ impl Database {
             return Self::Sqlite(data_dir.join("control-plane.db"));
         };
         let template = TEMPLATE.get_or_init(|| make_template(&server)).await;
-        let name = format!("authsome_it_{}", Uuid::now_v7().simple());
-        let mut connection = connect(&server).await;
-        let sql = format!("create database {name} template {template}");
-        sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-        Self::Postgres { server, name }
+        let mut holder = connect(&server).await;
+        let mut number = 0;
+        while !lock(&mut holder, USING, number).await {
+            number += 1;
+        }
+        let name = format!("{template}_{number}");
+        if exists(&mut holder, &name).await {
+            disconnect(&mut holder, &name).await;
+            empty(&at(&server, &name)).await;
+        } else {
+            let sql = format!("create database {name} template {template}");
+            sqlx::query(AssertSqlSafe(sql)).execute(&mut holder).await.unwrap();
+        }
+        Self::Postgres { url: at(&server, &name), _holder: holder }
     }
 
     /// What goes into the settings; empty for SQLite.
     pub fn url(&self) -> Secret<String> {
         Secret::new(match self {
             Self::Sqlite(_) => String::new(),
-            Self::Postgres { server, name } => at(server, name).into(),
+            Self::Postgres { url, .. } => url.to_string(),
         })
     }
 
-    /// Removes the database; answers the number of jobs left in it when asked to count. From a
-    /// destructor, so on a thread and a connection of its own.
-    pub fn close(&self, count_jobs: bool) -> i64 {
-        let close = async {
-            let count = "select count(*) from jobs";
+    /// How many jobs are left in it. For a destructor, so on a thread and a connection of its own.
+    pub fn jobs(&self) -> i64 {
+        const COUNT: &str = "select count(*) from jobs";
+        let count = async {
             match self {
-                Self::Sqlite(path) if count_jobs => {
+                Self::Sqlite(path) => {
                     let mut connection = open_file(path).await;
-                    sqlx::query_scalar(count).fetch_one(&mut connection).await.unwrap()
+                    sqlx::query_scalar(COUNT).fetch_one(&mut connection).await.unwrap()
                 }
-                Self::Sqlite(_) => 0,
-                Self::Postgres { server, name } => {
-                    let jobs = if count_jobs {
-                        let mut connection = connect(&at(server, name)).await;
-                        sqlx::query_scalar(count).fetch_one(&mut connection).await.unwrap()
-                    } else {
-                        0
-                    };
-                    let sql = format!("drop database if exists {name} with (force)");
-                    let mut connection = connect(server).await;
-                    sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-                    jobs
+                Self::Postgres { url, .. } => {
+                    let mut connection = connect(url).await;
+                    sqlx::query_scalar(COUNT).fetch_one(&mut connection).await.unwrap()
                 }
             }
         };
-        std::thread::scope(|scope| scope.spawn(|| block_on(close)).join()).unwrap_or(0)
+        std::thread::scope(|scope| scope.spawn(|| block_on(count)).join()).unwrap_or(0)
     }
 
     /// Every value of every table, as text.
@@ -106,8 +113,8 @@ impl Database {
                     }
                 }
             }
-            Self::Postgres { server, name } => {
-                let mut connection = connect(&at(server, name)).await;
+            Self::Postgres { url, .. } => {
+                let mut connection = connect(url).await;
                 let tables: Vec<String> = sqlx::query_scalar(
                     "select table_name::text from information_schema.tables \
                      where table_schema = 'public'",
@@ -147,37 +154,74 @@ fn at(server: &Url, name: &str) -> Url {
     url
 }
 
+async fn lock(connection: &mut PgConnection, kind: i32, number: i32) -> bool {
+    sqlx::query_scalar("select pg_try_advisory_lock($1, $2)")
+        .bind(kind)
+        .bind(number)
+        .fetch_one(connection)
+        .await
+        .unwrap()
+}
+
+async fn exists(connection: &mut PgConnection, name: &str) -> bool {
+    sqlx::query_scalar("select exists (select 1 from pg_database where datname = $1)")
+        .bind(name)
+        .fetch_one(connection)
+        .await
+        .unwrap()
+}
+
+/// Ends every connection to a database and waits until it has ended.
+async fn disconnect(connection: &mut PgConnection, name: &str) {
+    sqlx::query("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = $1")
+        .bind(name)
+        .execute(connection)
+        .await
+        .unwrap();
+}
+
+/// Removes every row but the migrations' own.
+async fn empty(url: &Url) {
+    let mut connection = connect(url).await;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select table_name::text from information_schema.tables where table_schema = 'public' \
+         and table_name not in ('_sqlx_migrations', 'plans')",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    // Without foreign keys being looked after, the order does not matter.
+    let mut sql = "set session_replication_role = replica".to_owned();
+    for table in tables {
+        write!(sql, "; delete from {table}").unwrap();
+    }
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+}
+
 /// The name of a database with today's schema.
 async fn make_template(server: &Url) -> String {
-    let name = format!("authsome_it_template_{}", &migrations_digest()[..12]);
+    let name = format!("authsome_it_{}", &migrations_digest()[..12]);
     let mut connection = connect(server).await;
-    // Held until the connection closes; another test process waits here.
-    sqlx::query("select pg_advisory_lock(20261122)").execute(&mut connection).await.unwrap();
-    let made: bool =
-        sqlx::query_scalar("select exists (select 1 from pg_database where datname = $1)")
-            .bind(&name)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
-    if made {
+    // Another test process waits here; released with the connection.
+    sqlx::query("select pg_advisory_lock($1, 0)")
+        .bind(MAKING)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    if exists(&mut connection, &name).await {
         return name;
     }
     // Renamed once whole, so that a run that was killed leaves no half-made template.
-    let draft = format!("{name}_{}", Uuid::now_v7().simple());
+    let draft = format!("{name}_draft_{}", Uuid::now_v7().simple());
     let sql = format!("create database {draft}");
     sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
     let location = Location::Postgres(at(server, &draft).into());
     let db = Db::open(&location, 2, Clock::system()).await.unwrap();
     db.close().await;
+    // The server notices closed connections a moment later.
+    disconnect(&mut connection, &draft).await;
     let sql = format!("alter database {draft} rename to {name}");
-    for attempt in 0.. {
-        match sqlx::query(AssertSqlSafe(sql.clone())).execute(&mut connection).await {
-            Ok(_) => break,
-            // The server notices a closed connection a moment later.
-            Err(_) if attempt < 100 => tokio::time::sleep(Duration::from_millis(20)).await,
-            Err(error) => panic!("{error}"),
-        }
-    }
+    sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
     name
 }
 
