@@ -311,20 +311,16 @@ async fn start_provisioning(tx: &mut Tx, application: &mut Application) -> Resul
 }
 
 /// Removes for good what can no longer be restored, alone or with its workspace, keys included; to
-/// be called before the workspaces' own purge, so that proxies are told of each. Usage stays.
-pub async fn purge(tx: &mut Tx) -> Result<usize> {
-    let due = store::due_for_purge(tx).await?;
-    if due.is_empty() {
-        return Ok(0);
-    }
+/// be called before the workspaces' own purge. Usage stays. Answers what proxies must forget, for
+/// the caller to append once everything is removed.
+pub async fn purge(tx: &mut Tx) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
-    for id in &due {
-        changes.extend(store::key_ids(tx, id).await?.into_iter().map(Change::RemoveKey));
-        changes.push(Change::RemoveApplication(id.clone()));
-        store::delete(tx, id).await?;
+    for id in store::due_for_purge(tx).await? {
+        changes.extend(store::key_ids(tx, &id).await?.into_iter().map(Change::RemoveKey));
+        store::delete(tx, &id).await?;
+        changes.push(Change::RemoveApplication(id));
     }
-    revisions::append(tx, changes).await?;
-    Ok(due.len())
+    Ok(changes)
 }
 
 /// Every application that proxies must know. One whose stored configuration no longer reads is left

@@ -180,8 +180,11 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     revisions::prune(&mut tx, before).await?;
     session::prune(&mut tx).await?;
     throttle::prune(&mut tx).await?;
-    applications::purge(&mut tx).await?;
-    workspaces::purge(&mut tx).await?;
+    let mut forgotten = applications::purge(&mut tx).await?;
+    forgotten.extend(workspaces::purge(&mut tx).await?);
+    if !forgotten.is_empty() {
+        revisions::append(&mut tx, forgotten).await?;
+    }
     tx.commit().await?;
     Ok(())
 }

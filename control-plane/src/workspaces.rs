@@ -234,18 +234,14 @@ pub async fn restore(tx: &mut Tx, _access: &Access, mut workspace: Workspace) ->
     Ok(workspace)
 }
 
-/// Removes for good what can no longer be restored. Usage stays: invoices rest on it.
-pub async fn purge(tx: &mut Tx) -> Result<usize> {
+/// Removes for good what can no longer be restored. Usage stays: invoices rest on it. Answers what
+/// proxies must forget, for the caller to append.
+pub async fn purge(tx: &mut Tx) -> Result<Vec<Change>> {
     let due = store::due_for_purge(tx).await?;
-    if due.is_empty() {
-        return Ok(0);
-    }
     for id in &due {
         store::delete(tx, id).await?;
     }
-    let purged = due.len();
-    revisions::append(tx, due.into_iter().map(Change::RemoveWorkspace).collect()).await?;
-    Ok(purged)
+    Ok(due.into_iter().map(Change::RemoveWorkspace).collect())
 }
 
 /// Every workspace that proxies must know.

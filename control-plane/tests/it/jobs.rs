@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use authsome_control_plane::db::Topic;
 use authsome_control_plane::jobs::{self, Claimed, Job};
+use authsome_control_plane::worker::Worker;
 use authsome_shared::id::ApplicationId;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::TestApp;
+use crate::support::{TestApp, text, within};
 
 async fn enqueue(app: &TestApp, count: usize) {
     let mut tx = app.write().await;
@@ -115,7 +119,7 @@ async fn a_mail_that_cannot_be_sent_is_tried_again() {
     app.leave_jobs();
     let owner = app.sign_up("owner").await;
     let path = format!("/control/v1/workspaces/{}/members", owner.workspace("pro").await);
-    let body = serde_json::json!({ "email": "a@b.co", "role": "viewer" });
+    let body = json!({ "email": "a@b.co", "role": "viewer" });
     owner.post(&path, body).await.is(201);
     for pause in [5, 10, 20] {
         assert_eq!(app.run_due().await, 1);
@@ -123,4 +127,24 @@ async fn a_mail_that_cannot_be_sent_is_tried_again() {
         app.advance(TimeDelta::seconds(pause));
     }
     assert_eq!(app.number("select attempts from jobs").await, 3);
+}
+
+#[tokio::test]
+async fn a_running_worker_needs_no_prompting() {
+    let app = TestApp::new().await;
+    let owner = app.sign_up("owner").await;
+    let stop = CancellationToken::new();
+    let worker = Worker::start(&app.app, &stop);
+    let mut revisions = app.app.db.subscribe(Topic::Revisions);
+    let application = owner.application(&owner.workspace("pro").await, json!({})).await;
+    let path = format!("/control/v1/applications/{}", text(&application["id"]));
+    let active = async {
+        while owner.get(&path).await.json(200)["status"] != "active" {
+            revisions.changed().await.unwrap();
+        }
+    };
+    within(active).await;
+    // Jobs in hand are brought to their end.
+    stop.cancel();
+    within(worker.stopped()).await;
 }

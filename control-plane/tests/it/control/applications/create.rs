@@ -84,6 +84,19 @@ async fn slugs_are_made_and_are_unique_in_a_workspace() {
 }
 
 #[tokio::test]
+async fn parallel_creations_get_slugs_of_their_own() {
+    let app = TestApp::new().await;
+    app.leave_jobs();
+    let owner = app.sign_up("owner").await;
+    let workspace = owner.workspace("pro").await;
+    let made = join_all((0..8).map(|_| owner.application(&workspace, json!({})))).await;
+    let mut slugs: Vec<String> = made.iter().map(|made| text(&made["slug"])).collect();
+    slugs.sort();
+    slugs.dedup();
+    assert_eq!(slugs.len(), 8);
+}
+
+#[tokio::test]
 async fn the_fourth_application_on_free_is_402() {
     let app = TestApp::new().await;
     app.leave_jobs();

@@ -1,4 +1,5 @@
 use chrono::TimeDelta;
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::{TestApp, fields};
@@ -63,6 +64,16 @@ async fn an_address_has_one_account() {
     app.sign_up("ada").await;
     let body = json!({ "email": "ADA@example.com", "password": "different", "name": "Eve" });
     app.anonymous().post(PATH, body).await.error(409, "already_exists");
+}
+
+#[tokio::test]
+async fn of_parallel_registrations_of_an_address_one_counts() {
+    let app = TestApp::new().await;
+    let anybody = app.anonymous();
+    let body = json!({ "email": "ada@example.com", "password": "analytical", "name": "Ada" });
+    let answers = join_all((0..6).map(|_| anybody.post(PATH, body.clone()))).await;
+    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(201), count(409)), (1, 5));
 }
 
 #[tokio::test]

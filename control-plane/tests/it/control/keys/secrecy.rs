@@ -1,11 +1,18 @@
+use std::cell::RefCell;
+use std::io::Write;
+
 use authsome_shared::api_key::KeyDigest;
 use serde_json::json;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::support::{FakeProxy, PASSWORD, TestApp, text};
 
 /// The canary rule: no secret in clear anywhere but in the answer that shows it.
 #[tokio::test]
-async fn secrets_are_stored_and_published_nowhere() {
+async fn secrets_are_stored_published_and_logged_nowhere() {
+    capture_log();
     let app = TestApp::new().await;
     let owner = app.sign_up("owner").await;
     let workspace = owner.workspace("pro").await;
@@ -33,8 +40,13 @@ async fn secrets_are_stored_and_published_nowhere() {
     ];
     let database = before + &app.dump().await;
     let snapshot = format!("{:?}", FakeProxy::new(&app).snapshot().await);
+    let wrong = json!({ "email": owner.email(), "password": "canary of a wrong password" });
+    app.anonymous().post("/control/v1/auth/login", wrong).await.is(401);
+    let log = LOG.with_borrow(|log| String::from_utf8(log.clone().unwrap()).unwrap());
+    assert!(!log.contains("canary"), "a wrong password is in the log");
     for secret in &secrets {
         assert!(secret.len() > 10);
+        assert!(!log.contains(secret), "a secret is in the log");
         assert!(!database.contains(secret), "a secret is in the database");
         assert!(!snapshot.contains(secret), "a secret is in the snapshot");
         // Nor enough of it to guess the rest.
@@ -45,4 +57,31 @@ async fn secrets_are_stored_and_published_nowhere() {
     assert!(database.contains(&KeyDigest::of(&secrets[0]).to_hex()));
     assert!(database.contains(&text(&application["publicKey"])));
     assert!(database.contains("invitee@example.com"));
+    assert!(log.contains("answered") && log.contains("/control/v1/auth/login"), "{log}");
+}
+
+thread_local! {
+    /// What this thread logs, once it asked for it.
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// Everything that this thread logs from now on, whatever its level.
+fn capture_log() {
+    let asked = dynamic_filter_fn(|_, _| LOG.with_borrow(Option::is_some));
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| ToLog);
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(asked));
+    tracing::subscriber::set_global_default(subscriber).expect("this is the only test that logs");
+    LOG.set(Some(vec![]));
+}
+
+struct ToLog;
+
+impl Write for ToLog {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.as_mut().map_or(Ok(bytes.len()), |log| log.write(bytes)))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
