@@ -66,6 +66,8 @@ impl Violation {
             (join(quoted()), "unknown_field")
         } else if message.starts_with("missing field") {
             (join(quoted()), "missing_field")
+        } else if message.starts_with("duplicate field") {
+            (join(quoted()), "duplicate_field")
         } else if message.starts_with("invalid type") {
             (parent.to_owned(), "invalid_type")
         } else {
@@ -75,6 +77,7 @@ impl Violation {
         let message = match reason {
             "missing_field" => format!("`{field}` is required"),
             "unknown_field" => format!("`{field}` is not a known field"),
+            "duplicate_field" => format!("`{field}` is given more than once"),
             _ => format!("`{field}`: {message}"),
         };
         Self { field, reason, message }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use authsome_shared::secret::Secret;
+use uuid::Uuid;
 
 /// Makes sure that the data directory is there and can be written to.
 pub fn prepare_data_dir(path: &Path) -> anyhow::Result<()> {
@@ -21,27 +22,38 @@ pub fn prepare_data_dir(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("the data directory {} is not writable", path.display()))
 }
 
-/// The secret in the file, trimmed; when there is no such file, a new one of mode 0600.
+/// The secret in the file, trimmed; when there is no such file, a new one of mode 0600. Whoever
+/// comes at the same time, or after a crash, finds the whole secret or none.
 pub fn secret_or_create(
     path: &Path,
     create: impl FnOnce() -> String,
 ) -> anyhow::Result<Secret<String>> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match made {
-        Ok(mut file) => {
-            let text = create();
-            file.write_all(text.as_bytes())
-                .and_then(|()| file.sync_all())
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            Ok(Secret::new(text))
+    if !path.exists() {
+        let draft = path.with_extension(format!("{}.tmp", Uuid::now_v7().simple()));
+        write_new(&draft, create().as_bytes())?;
+        // A link, unlike a rename, leaves a file alone that another has just made.
+        let linked = fs::hard_link(&draft, path);
+        fs::remove_file(&draft).with_context(|| format!("cannot remove {}", draft.display()))?;
+        match linked {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("cannot create {}", path.display()));
+            }
+            _ => {}
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let text = fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            Ok(Secret::new(text.trim().to_owned()))
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot create {}", path.display())),
     }
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Secret::new(text.trim().to_owned()))
+}
+
+fn write_new(path: &Path, contents: &[u8]) -> anyhow::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(contents).and_then(|()| file.sync_all()))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Replaces a file as a whole, readable for its owner only.
@@ -58,4 +70,24 @@ pub fn write_private(path: &Path, contents: &[u8]) -> anyhow::Result<()> {
     file.write_all(contents)?;
     file.sync_all()?;
     fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_parallel_creations_all_see_one_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let create = |n: usize| secret_or_create(&path, || format!("secret {n}")).unwrap();
+        let secrets: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|n| scope.spawn(move || create(n))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(secrets[0].expose().starts_with("secret "));
+        assert!(secrets.iter().all(|secret| secret == &secrets[0]));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+    }
 }

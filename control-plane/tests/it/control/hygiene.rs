@@ -39,6 +39,7 @@ async fn malformed_bodies_are_told_apart() {
         ("{\"email\": 1}", "email", "invalid_type"),
         ("{\"email\": null}", "email", "invalid_type"),
         ("{\"e-mail\": \"x\"}", "e-mail", "unknown_field"),
+        ("{\"email\": \"a\", \"email\": \"b\"}", "email", "duplicate_field"),
     ] {
         let answer =
             anybody.send_text(Method::POST, REGISTER, "application/json", body.to_owned()).await;
@@ -50,9 +51,6 @@ async fn malformed_bodies_are_told_apart() {
         let answer = anybody.send_text(Method::POST, REGISTER, "application/json", body).await;
         answer.error(400, "invalid_request");
     }
-    let twice = r#"{"email":"a@b.co","email":"c@d.co","password":"12345678","name":"A"}"#;
-    let answer = anybody.send_text(Method::POST, REGISTER, "application/json", twice).await;
-    answer.error(400, "invalid_request");
 }
 
 #[tokio::test]

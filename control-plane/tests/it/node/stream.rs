@@ -140,6 +140,41 @@ async fn a_quiet_stream_shows_that_it_lives() {
 }
 
 #[tokio::test]
+async fn a_change_does_not_wait_for_the_next_ping() {
+    let app = TestApp::new().await;
+    let owner = app.sign_up("owner").await;
+    let mut stream = FakeProxy::new(&app).follow().await;
+    let mut at_once = 0;
+    for _ in 0..6 {
+        owner.workspace("free").await;
+        loop {
+            match stream.next_of_any().await {
+                Some(Frame::Delta { .. }) => {
+                    at_once += 1;
+                    break;
+                }
+                Some(Frame::Ping { .. }) => {
+                    // Now and then a ping falls between; only never a delta alone would be wrong.
+                    stream.delta().await;
+                    break;
+                }
+                Some(_) => {}
+                None => panic!("the stream ended"),
+            }
+        }
+    }
+    assert!(at_once > 0, "every change came behind a ping only");
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_stream() {
+    let app = TestApp::new().await;
+    let mut stream = FakeProxy::new(&app).follow().await;
+    app.shut_down();
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
 async fn a_proxy_is_gone_with_its_stream() {
     let app = TestApp::new().await;
     let proxy = FakeProxy::new(&app);

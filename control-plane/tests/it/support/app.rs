@@ -76,6 +76,11 @@ impl TestApp {
         Client::new(http::router(&app, &self.stop), self.next_address())
     }
 
+    /// Tells those who wait, such as the proxies' streams, to end.
+    pub fn shut_down(&self) {
+        self.stop.cancel();
+    }
+
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }

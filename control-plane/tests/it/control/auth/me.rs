@@ -1,4 +1,6 @@
+use authsome_control_plane::execute;
 use chrono::TimeDelta;
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::TestApp;
@@ -39,6 +41,25 @@ async fn tokens_survive_a_restart() {
     assert_eq!(ada_after.get(PATH).await.json(200)["id"], ada.id());
     let refresh = json!({ "refreshToken": ada.refresh_token });
     ada_after.post("/control/v1/auth/refresh", refresh).await.is(200);
+}
+
+#[tokio::test]
+async fn replicas_that_start_on_a_new_database_at_once_agree() {
+    let app = TestApp::new().await;
+    let mut tx = app.write().await;
+    for sql in ["delete from signing_keys", "delete from revisions", "delete from platform"] {
+        execute!(tx, sqlx::query(sql)).unwrap();
+    }
+    tx.commit().await.unwrap();
+    let replicas = join_all((0..4).map(|_| app.reopen())).await;
+    let body = json!({ "email": "ada@example.com", "password": "analytical", "name": "Ada" });
+    let mut ada = replicas[0].clone();
+    ada.be(&replicas[0].post("/control/v1/auth/register", body).await.json(201));
+    for replica in &replicas {
+        ada.at(replica).get(PATH).await.is(200);
+    }
+    assert_eq!(app.number("select count(*) from signing_keys").await, 1);
+    assert_eq!(app.number("select revision from platform").await, 1);
 }
 
 #[tokio::test]

@@ -49,4 +49,11 @@ async fn pages_follow_one_another() {
     assert_eq!(owner.get(&format!("{PATH}?pageSize=1000")).await.json(200)["pageSize"], 100);
     owner.get(&format!("{PATH}?page=two")).await.assert_invalid("page");
     owner.get(&format!("{PATH}?pageSize=-1")).await.assert_invalid("pageSize");
+    owner.get(&format!("{PATH}?page=99999999999")).await.assert_invalid("page");
+    owner.get(&format!("{PATH}?page=%00")).await.assert_invalid("page");
+    owner.get(&format!("{PATH}?page=1&page=2")).await.assert_invalid("page");
+    let far = owner.get(&format!("{PATH}?page=4294967295&pageSize=100")).await.json(200);
+    assert_eq!((&far["total"], &far["data"]), (&json!(5), &json!([])));
+    let first = owner.get(&format!("{PATH}?page=0&pageSize=0")).await.json(200);
+    assert_eq!((&first["page"], &first["pageSize"]), (&json!(1), &json!(1)));
 }
