@@ -213,9 +213,12 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
     Ok(Actor { user_id, session_id: claims.sid, email, platform_admin })
 }
 
-/// Forgets sessions that can never be used again.
+/// Forgets sessions that can never be used again, and the expired tokens of those that can: a
+/// session that is refreshed for years must not keep each of its tokens.
 pub async fn prune(tx: &mut Tx) -> Result<u64> {
     let now = tx.now();
+    let expired = "delete from refresh_tokens where expires_at <= $1";
+    execute!(tx, sqlx::query(expired).bind(now))?;
     let delete = "delete from sessions where expires_at <= $1 or revoked_at <= $2";
     Ok(execute!(tx, sqlx::query(delete).bind(now).bind(now - TimeDelta::days(7)))?)
 }

@@ -57,6 +57,19 @@ async fn refresh_tokens_expire() {
 }
 
 #[tokio::test]
+async fn a_session_lives_as_long_as_it_is_refreshed_and_keeps_few_tokens() {
+    let app = TestApp::new().await;
+    let mut ada = app.sign_up("ada").await;
+    for _ in 0..6 {
+        app.advance(TimeDelta::days(20));
+        app.housekeeping().await;
+        ada.be(&refresh(&ada, &ada.refresh_token).await.json(200));
+    }
+    assert_eq!(app.number("select count(*) from sessions").await, 1);
+    assert_eq!(app.number("select count(*) from refresh_tokens").await, 2);
+}
+
+#[tokio::test]
 async fn nonsense_is_refused() {
     let app = TestApp::new().await;
     let ada = app.sign_up("ada").await;
