@@ -65,7 +65,24 @@ pub enum Attempt {
 pub struct AddressLimits {
     registrations: u32,
     logins: u32,
-    windows: Mutex<HashMap<(Attempt, IpAddr), Window>>,
+    windows: Mutex<Windows>,
+}
+
+#[derive(Debug)]
+struct Windows {
+    of: HashMap<(Attempt, IpAddr), Window>,
+    /// Number of windows at which ended ones are swept out.
+    sweep_at: usize,
+}
+
+impl Windows {
+    /// Rarer the more windows stand, so that a flood of addresses does not make each one dear.
+    fn sweep(&mut self, now: DateTime<Utc>) {
+        if self.of.len() >= self.sweep_at {
+            self.of.retain(|_, window| window.ends_at > now);
+            self.sweep_at = SWEEP_AT.max(self.of.len() * 2);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +91,7 @@ struct Window {
     count: u32,
 }
 
-/// Addresses remembered before ended windows are swept out.
+/// Addresses remembered before ended windows are first swept out.
 const SWEEP_AT: usize = 10_000;
 
 impl AddressLimits {
@@ -82,7 +99,7 @@ impl AddressLimits {
         Self {
             registrations: settings.registrations_per_minute,
             logins: settings.logins_per_minute,
-            windows: Mutex::default(),
+            windows: Mutex::new(Windows { of: HashMap::new(), sweep_at: SWEEP_AT }),
         }
     }
 
@@ -93,11 +110,9 @@ impl AddressLimits {
             Attempt::Login => self.logins,
         };
         let mut windows = self.windows.lock();
-        if windows.len() >= SWEEP_AT {
-            windows.retain(|_, window| window.ends_at > now);
-        }
+        windows.sweep(now);
         let fresh = Window { ends_at: now + TimeDelta::minutes(1), count: 0 };
-        let window = windows.entry((attempt, network(address))).or_insert(fresh);
+        let window = windows.of.entry((attempt, network(address))).or_insert(fresh);
         if window.ends_at <= now {
             *window = fresh;
         }
@@ -120,6 +135,8 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -138,5 +155,20 @@ mod tests {
         assert!(count("2001:db8::1", now).is_ok());
         assert!(count("2001:db8::2", now).is_ok());
         assert!(count("2001:db8::3", now).is_err());
+    }
+
+    #[test]
+    fn a_flood_of_addresses_is_forgotten_again() {
+        let limits = AddressLimits::new(&Identity::default());
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let flood = |first: u32, now| {
+            for n in first..first + 25_000 {
+                limits.count(Attempt::Login, Ipv4Addr::from(n).into(), now).unwrap();
+            }
+        };
+        flood(0, now);
+        assert_eq!(limits.windows.lock().of.len(), 25_000, "standing windows are kept");
+        flood(1 << 20, now + TimeDelta::minutes(2));
+        assert!(limits.windows.lock().of.len() <= 40_000);
     }
 }
