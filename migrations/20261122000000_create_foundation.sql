@@ -157,8 +157,10 @@ create table revisions (
     created_at timestamptz not null
 );
 
+-- `stream_id` is the stream that a proxy follows now: the end of an earlier one does not disconnect it.
 create table proxies (
     id text primary key not null,
+    stream_id text,
     version text not null,
     address text,
     connected boolean not null,

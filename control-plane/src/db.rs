@@ -30,8 +30,11 @@ pub use tx::{Connection, Tx};
 pub use wake::Topic;
 use wake::Wakes;
 
-/// How long to wait for PostgreSQL.
+/// How long to wait for PostgreSQL at the start.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a request waits for a connection before it is answered 503.
+const ACQUIRE: Duration = Duration::from_secs(3);
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
@@ -184,7 +187,7 @@ async fn open_postgres(url: &str, max_connections: u32) -> anyhow::Result<Pools>
         .await?;
     let pool = PgPoolOptions::new()
         .max_connections(max_connections.max(2))
-        .acquire_timeout(CONNECT)
+        .acquire_timeout(ACQUIRE)
         .connect_with(options)
         .await
         .with_context(|| format!("cannot open connections to PostgreSQL at {place}"))?;

@@ -99,6 +99,8 @@ impl Admin {
             Some("draining")
         } else if self.snapshot.load().platform.is_none() {
             Some("no_snapshot")
+        } else if !self.ledger.has_room() {
+            Some("ledger_full")
         } else {
             None
         }

@@ -38,7 +38,14 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     let micros = started.elapsed().as_micros();
     super::metrics::observe(route.as_deref().unwrap_or("none"), status, started.elapsed());
-    span.in_scope(|| tracing::info!(%method, path, status, micros, "answered"));
+    span.in_scope(|| {
+        // Proxies report many times a second; people don't.
+        if path.starts_with("/node/") && status < 400 {
+            tracing::debug!(%method, path, status, micros, "answered");
+        } else {
+            tracing::info!(%method, path, status, micros, "answered");
+        }
+    });
     response
 }
 
