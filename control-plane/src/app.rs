@@ -6,19 +6,16 @@ use std::sync::Arc;
 
 use authsome_shared::clock::Clock;
 use authsome_shared::secret::Secret;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::config::{Config, given};
 use crate::db::Db;
-use crate::files;
 use crate::identity::password::Passwords;
 use crate::identity::throttle::AddressLimits;
 use crate::identity::token::TokenKeys;
 use crate::mail::Mailer;
 use crate::platform;
 use crate::sealed::Sealer;
+use crate::{files, random};
 
 #[derive(Debug, Clone)]
 pub struct App(Arc<State>);
@@ -78,20 +75,6 @@ impl App {
 pub fn node_token(config: &Config) -> anyhow::Result<Secret<String>> {
     match given(&config.nodes.token) {
         Some(token) => Ok(token.clone()),
-        None => files::secret_or_create(&config.server.data_dir.join("node.token"), random_token),
+        None => files::secret_or_create(&config.server.data_dir.join("node.token"), random::token),
     }
-}
-
-/// A password for an account that a program makes: 128 random bits, easy to paste.
-pub fn random_password() -> String {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).expect("the system's random source works");
-    hex::encode(bytes)
-}
-
-/// 256 random bits as text.
-pub fn random_token() -> String {
-    let mut bytes = [0; 32];
-    SystemRandom::new().fill(&mut bytes).expect("the system's random source works");
-    URL_SAFE_NO_PAD.encode(bytes)
 }

@@ -25,6 +25,7 @@ pub mod metering;
 pub mod page;
 pub mod platform;
 pub mod proxies;
+pub mod random;
 pub mod revisions;
 pub mod sealed;
 pub mod serve;

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use authsome_control_plane::actor::{Actor, Permission};
-use authsome_control_plane::app::{App, random_password};
+use authsome_control_plane::app::App;
 use authsome_control_plane::applications::{self, NewApplication, Status};
 use authsome_control_plane::db::Topic;
 use authsome_control_plane::identity::user::NewUser;
 use authsome_control_plane::identity::{session, user};
 use authsome_control_plane::serve::ControlPlane;
 use authsome_control_plane::workspaces::{self, NewWorkspace};
-use authsome_control_plane::{error, keys};
+use authsome_control_plane::{error, keys, random};
 use authsome_proxy::Proxy;
 use authsome_shared::id::ApplicationId;
 use authsome_shared::secret::Secret;
@@ -72,7 +72,7 @@ async fn find(app: &App, data_dir: &Path) -> anyhow::Result<Option<Quickstart>> 
 }
 
 async fn make(app: &App, addresses: Addresses) -> anyhow::Result<Quickstart> {
-    let password = Secret::new(random_password());
+    let password = Secret::new(random::password());
     let (actor, email) = sign_up(app, &password).await?;
 
     let mut tx = app.db.write().await?;

@@ -16,10 +16,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::jwt;
-use crate::app::random_token;
 use crate::db::Tx;
 use crate::sealed::Sealer;
-use crate::{execute, fetch_all};
+use crate::{execute, fetch_all, random};
 
 const PURPOSE: &str = "signing key";
 const ISSUER: &str = "authsome";
@@ -152,7 +151,7 @@ pub struct OneTimeToken {
 impl OneTimeToken {
     /// `prefix` tells people and scanners what it is.
     pub fn new(prefix: &str) -> Self {
-        let clear = format!("{prefix}{}", random_token());
+        let clear = format!("{prefix}{}", random::token());
         Self { digest: digest(&clear), clear: Secret::new(clear) }
     }
 }

@@ -196,7 +196,7 @@ pub struct RotateKey {
     post, path = "/control/v1/applications/{applicationId}/keys/{keyId}/rotate", tag = "keys",
     security(("bearer" = [])),
     params(("applicationId" = ApplicationId, Path), ("keyId" = KeyId, Path)),
-    request_body = RotateKey,
+    request_body = Option<RotateKey>,
     responses(
         (status = 201, description = "The successor, in clear", body = KeyBody),
         (status = 409, description = "The key has expired", body = ErrorBody),
@@ -207,9 +207,10 @@ pub async fn rotate_key(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Path((id, key_id)): Path<(ApplicationId, KeyId)>,
-    Json(input): Json<RotateKey>,
+    input: Option<Json<RotateKey>>,
 ) -> Result<(StatusCode, Json<KeyBody>)> {
-    let overlap = duration::parse(input.overlap.as_deref().unwrap_or("0")).ok_or_else(|| {
+    let RotateKey { overlap } = input.map(|Json(input)| input).unwrap_or_default();
+    let overlap = duration::parse(overlap.as_deref().unwrap_or("0")).ok_or_else(|| {
         Error::invalid("overlap", "invalid_value", format!("`overlap` {}", duration::RULE))
     })?;
     let mut tx = app.db.write().await?;

@@ -1,4 +1,6 @@
 use authsome_shared::snapshot::Change;
+use axum::body::Body;
+use axum::http::Method;
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -97,4 +99,19 @@ async fn refusals_name_the_field() {
     owner.post(&rotate, json!({ "overlap": 24 })).await.assert_invalid("overlap");
     owner.post(&rotate, json!({ "grace": "24h" })).await.assert_invalid("grace");
     owner.post(&format!("{path}/key_missing/rotate"), json!({})).await.error(404, "not_found");
+}
+
+#[tokio::test]
+async fn without_a_body_the_old_key_ends_at_once() {
+    let app = TestApp::new().await;
+    let owner = app.sign_up("owner").await;
+    let id = text(&owner.application(&owner.workspace("pro").await, json!({})).await["id"]);
+    app.run_due().await;
+    let path = format!("/control/v1/applications/{id}/keys");
+    let old = text(&owner.key(&id).await["id"]);
+    let request = owner.request(Method::POST, &format!("{path}/{old}/rotate"));
+    let new = owner.send(request.body(Body::empty()).unwrap()).await.json(201);
+    assert_eq!(new["replaces"], old.as_str());
+    let list = owner.get(&path).await.json(200);
+    assert!(list["data"].as_array().unwrap().iter().all(|key| key["id"] != old.as_str()));
 }
