@@ -14,6 +14,8 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::listener::connection::Limits;
+
 /// The documented defaults; a test holds them equal to `Config::default()`.
 pub const DEFAULT_FILE: &str = include_str!("../../config/proxy.toml");
 
@@ -76,11 +78,32 @@ pub struct Connections {
     pub header_timeout_ms: u64,
     /// Longest silence while a request's body is awaited.
     pub body_timeout_ms: u64,
+    /// A request's body that comes more slowly is refused; 0: none is.
+    pub min_body_bytes_per_second: u64,
+    /// What that rate is measured over, and so the longest pause of a steady sender.
+    pub body_grace_ms: u64,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { keep_alive_seconds: 60, header_timeout_ms: 10_000, body_timeout_ms: 60_000 }
+        Self {
+            keep_alive_seconds: 60,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 60_000,
+            min_body_bytes_per_second: 1_024,
+            body_grace_ms: 10_000,
+        }
+    }
+}
+
+impl Connections {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            idle: Duration::from_secs(self.keep_alive_seconds),
+            head: Duration::from_millis(self.header_timeout_ms),
+            body_bytes_per_second: self.min_body_bytes_per_second,
+            body_grace: Duration::from_millis(self.body_grace_ms),
+        }
     }
 }
 
@@ -201,6 +224,7 @@ impl Config {
             ("connections.keep_alive_seconds", self.connections.keep_alive_seconds),
             ("connections.header_timeout_ms", self.connections.header_timeout_ms),
             ("connections.body_timeout_ms", self.connections.body_timeout_ms),
+            ("connections.body_grace_ms", self.connections.body_grace_ms),
             ("ledger.fsync_interval_ms", self.ledger.fsync_interval_ms),
         ] {
             if value == 0 {

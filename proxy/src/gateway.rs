@@ -44,7 +44,7 @@ pub struct Gateway {
     pub echo: SocketAddr,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
-    pub access_log: AccessLog,
+    pub access_log: Arc<AccessLog>,
     pub keep_alive_seconds: u64,
     pub body_timeout: Duration,
 }
@@ -142,15 +142,10 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Ctx) -> Result<()> {
-        if let Some(connection) = Connection::under(session) {
-            connection.end_head();
-        }
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(self.keep_alive_seconds));
         }
         session.set_read_timeout(Some(self.body_timeout));
-        // Otherwise the engine fails a request whose client sends the next one early.
-        session.set_pipelining_enabled(true);
         Ok(())
     }
 
@@ -219,6 +214,12 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<()> {
         let switching = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+        if switching
+            && session.req_header().headers.contains_key(UPGRADE)
+            && let Some(connection) = Connection::under(session)
+        {
+            connection.switch();
+        }
         if response.status.is_informational() && !switching {
             return Ok(());
         }

@@ -42,6 +42,7 @@ use ledger::Ledger;
 use ledger::ship::Shipper;
 use limit::quota::Quotas;
 use listener::Listener;
+use listener::refusal::Refusals;
 use metrics::Metrics;
 use snapshot::Snapshot;
 use snapshot::store::{self, Store};
@@ -85,7 +86,7 @@ impl Proxy {
         let admin_address = admin.local_addr()?;
 
         let metrics = Arc::new(Metrics::new()?);
-        let access_log = AccessLog::open(&config.log.access_log, metrics.clone())?;
+        let access_log = Arc::new(AccessLog::open(&config.log.access_log, metrics.clone())?);
         let quotas = Arc::new(Quotas::default());
         let (store, loaded) = Store::open(&dir.join("snapshots"))?;
         let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(loaded, &quotas)));
@@ -109,6 +110,11 @@ impl Proxy {
         });
         let shipper =
             Arc::new(Shipper::new(ledger.clone(), cursor, client, quotas, clock.clone(), node));
+        let refusals = Refusals {
+            metrics: metrics.clone(),
+            access_log: access_log.clone(),
+            clock: clock.clone(),
+        };
         let gateway = Gateway {
             snapshot: snapshot.clone(),
             ledger: ledger.clone(),
@@ -120,13 +126,8 @@ impl Proxy {
             keep_alive_seconds: config.connections.keep_alive_seconds,
             body_timeout: Duration::from_millis(config.connections.body_timeout_ms),
         };
-        let listener = Listener::start(
-            public,
-            gateway,
-            config.connections.clone(),
-            &config.drain,
-            metrics.connections.clone(),
-        )?;
+        let listener =
+            Listener::start(public, gateway, &config.connections, &config.drain, refusals)?;
         let draining = Arc::new(AtomicBool::new(false));
         let admin_server = Arc::new(Admin {
             snapshot,

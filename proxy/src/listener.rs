@@ -5,15 +5,21 @@
 //! Draining: stop accepting; announce it, so that answers close their connections; leave idle ones
 //! a moment, because a request may be on its way; then close those and wait for the rest.
 
+mod body;
 pub mod connection;
+mod engine;
+mod head;
+mod pace;
+pub mod refusal;
+mod transport;
 
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
-use pingora::protocols::Stream;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::HttpProxy;
@@ -29,13 +35,15 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::config::{Connections, Drain};
 use crate::gateway::Gateway;
 use crate::upstream::MAX_ATTEMPTS;
-use connection::{Connection, Protocol};
+use connection::{Connection, End, Limits, Protocol};
+use refusal::Refusals;
+use transport::Transport;
 
-/// Decoded header list of one HTTP/2 request; the gateway's own bound is on less.
-const H2_HEADER_LIST: u32 = 32 * 1024;
+/// Decoded header list of one HTTP/2 request.
+const H2_HEADER_LIST: u32 = 16 * 1024;
 
 /// Requests at once on one HTTP/2 connection.
-const H2_STREAMS: u32 = 100;
+const H2_STREAMS: u32 = 32;
 
 /// Binds, and says plainly what is in the way.
 pub async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -54,10 +62,11 @@ pub struct Listener {
 
 struct Shared {
     engine: Arc<HttpProxy<Gateway>>,
-    config: Connections,
+    limits: Limits,
+    refusals: Refusals,
+    /// How long idle connections stay when draining.
     idle: Duration,
     connections: TaskTracker,
-    open: IntGauge,
     /// Ends accepting.
     stop: CancellationToken,
     /// Ends what is left when the time for draining is over.
@@ -68,18 +77,18 @@ impl Listener {
     pub fn start(
         listener: TcpListener,
         gateway: Gateway,
-        config: Connections,
+        config: &Connections,
         drain: &Drain,
-        open: IntGauge,
+        refusals: Refusals,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let (announce, shutdown) = watch::channel(false);
         let shared = Arc::new(Shared {
-            engine: Arc::new(engine(gateway, &config)),
-            config,
+            engine: Arc::new(engine(gateway, config)),
+            limits: config.limits(),
+            refusals,
             idle: Duration::from_millis(drain.idle_ms),
             connections: TaskTracker::new(),
-            open,
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
         });
@@ -152,45 +161,66 @@ impl Shared {
     }
 
     async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, shutdown: ShutdownWatch) {
-        let _open = Open::new(&self.open);
-        let head_limit = Duration::from_millis(self.config.header_timeout_ms);
-        let mut connection = match Connection::new(stream, peer, head_limit) {
-            Ok(connection) => connection,
-            Err(error) => return tracing::debug!(%peer, %error, "a connection failed at once"),
-        };
-        let keep_alive = Duration::from_secs(self.config.keep_alive_seconds);
+        let _open = Open::new(&self.refusals.metrics.connections);
+        if let Err(error) = stream.set_nodelay(true) {
+            return tracing::debug!(%peer, %error, "a connection failed at once");
+        }
+        let stream = Transport::Plain(stream);
+        let mut connection = Connection::new(stream, peer, None, self.limits);
+        let mut over = pin!(over(shutdown.clone(), self.idle));
         let protocol = tokio::select! {
-            protocol = timeout(keep_alive, connection.protocol()) => protocol,
-            () = over(shutdown.clone(), self.idle) => return,
+            protocol = connection.protocol() => protocol,
+            () = &mut over => return,
         };
         match protocol {
-            Ok(Ok(Protocol::Http1)) => self.http1(connection, &shutdown).await,
-            Ok(Ok(Protocol::Http2)) => {
+            Ok(Protocol::Http1) => self.http1(connection, peer, &shutdown, over).await,
+            Ok(Protocol::Http2) => {
                 self.engine.process_new(Box::new(connection), &shutdown).await;
             }
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection ended before a request"),
-            Err(_) => tracing::debug!(%peer, "a connection sent nothing"),
+            Err(end) => self.end(connection, peer, end).await,
         }
     }
 
     /// Request after request on one connection.
-    async fn http1(&self, connection: Connection, shutdown: &ShutdownWatch) {
-        let mut stream: Stream = Box::new(connection);
-        let mut settings = None;
+    async fn http1(
+        &self,
+        connection: Connection,
+        peer: SocketAddr,
+        shutdown: &ShutdownWatch,
+        mut over: Pin<&mut impl Future<Output = ()>>,
+    ) {
+        let mut connection = Box::new(connection);
+        let mut settings: Option<HttpPersistentSettings> = None;
         loop {
-            if let Some(connection) = (*stream).as_any().downcast_ref::<Connection>() {
-                connection.begin_head();
+            let head = tokio::select! {
+                biased;
+                head = connection.next_head() => head,
+                () = &mut over => return,
+            };
+            if let Err(end) = head {
+                return self.end(*connection, peer, end).await;
             }
-            let mut session = ServerSession::new_http1(stream);
+            let mut session = ServerSession::new_http1(connection);
             match settings {
-                None => session.set_keepalive(Some(self.config.keep_alive_seconds)),
-                Some(settings) => {
-                    pingora::apps::HttpPersistentSettings::apply_to_session(settings, &mut session);
-                }
+                None => session.set_keepalive(Some(self.limits.idle.as_secs())),
+                Some(settings) => settings.apply_to_session(&mut session),
             }
-            match self.engine.process_new_http(session, shutdown).await {
-                Some(reused) => (stream, settings) = reused.consume(),
-                None => return,
+            let Some(reused) = self.engine.process_new_http(session, shutdown).await else {
+                return;
+            };
+            let stream;
+            (stream, settings) = reused.consume();
+            let Ok(same) = stream.into_any().downcast() else { return };
+            connection = same;
+        }
+    }
+
+    async fn end(&self, connection: Connection, peer: SocketAddr, end: End) {
+        match end {
+            End::Quiet => tracing::debug!(%peer, "a connection ended without a request"),
+            End::Refused(cause) => {
+                let answer = self.refusals.tell(&cause, peer);
+                connection.answer_and_close(&answer).await;
             }
         }
     }

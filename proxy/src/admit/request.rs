@@ -11,11 +11,11 @@ use crate::denied::Cause;
 /// Longest method, in bytes.
 const MAX_METHOD: usize = 32;
 /// Longest target, in bytes.
-const MAX_TARGET: usize = 8 * 1024;
+pub const MAX_TARGET: usize = 8 * 1024;
 /// Largest head, in bytes.
-const MAX_HEAD: usize = 16 * 1024;
+pub const MAX_HEAD: usize = 16 * 1024;
 /// Most header fields.
-const MAX_FIELDS: usize = 100;
+pub const MAX_FIELDS: usize = 100;
 
 /// A target taken apart; every piece is a part of the bytes that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,8 @@ fn size(head: &Head) -> Result<(), Cause> {
     Ok(())
 }
 
-fn method(method: &str) -> Result<(), Cause> {
+/// A token of capital letters that is not one of those that no gateway passes on.
+pub fn method(method: &str) -> Result<(), Cause> {
     let well_formed = !method.is_empty()
         && method.len() <= MAX_METHOD
         && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte == b'_');
@@ -91,10 +92,23 @@ fn host(head: &Head) -> Result<(), Cause> {
     if fields.next().is_some() {
         return Err(invalid("host", "The request needs one Host"));
     }
+    host_value(host)
+}
+
+/// `host[:port]`, without anything that two servers could read differently.
+pub fn host_value(host: &[u8]) -> Result<(), Cause> {
     let valid = !host.is_empty()
         && host.iter().all(|byte| byte.is_ascii_graphic() && !b"@/\\?#<>\"{}|^`".contains(byte))
-        && http::uri::Authority::try_from(host).is_ok();
+        && http::uri::Authority::try_from(host).is_ok()
+        && has_numeric_port(host);
     if valid { Ok(()) } else { Err(invalid("host", "The Host is not valid")) }
+}
+
+/// The port, if there is one, is digits only; colons in brackets belong to the address.
+fn has_numeric_port(host: &[u8]) -> bool {
+    let after = host.iter().rposition(|byte| *byte == b']').map_or(host, |at| &host[at + 1..]);
+    let mut parts = after.splitn(2, |byte| *byte == b':').skip(1);
+    parts.next().is_none_or(|port| port.iter().all(u8::is_ascii_digit))
 }
 
 /// One way, and one only, to tell where the body ends.
@@ -111,25 +125,25 @@ fn framing(head: &Head) -> Result<(), Cause> {
         let message = "Only the transfer coding `chunked` is implemented";
         return Err(refuse(Code::NotImplemented, "transfer_encoding", message));
     }
-    if lengths.next().is_some() || length.is_some_and(|length| number(length).is_none()) {
+    if lengths.next().is_some() || length.is_some_and(|it| number(it.as_bytes()).is_none()) {
         return Err(invalid("content_length", "Content-Length must be one number"));
     }
     Ok(())
 }
 
 /// Digits and nothing else; the largest number that any server reads alike.
-fn number(value: &http::HeaderValue) -> Option<u64> {
-    let bytes = value.as_bytes();
-    let digits = !bytes.is_empty() && bytes.len() <= 18 && bytes.iter().all(u8::is_ascii_digit);
-    if digits { value.to_str().ok()?.parse().ok() } else { None }
+pub fn number(digits: &[u8]) -> Option<u64> {
+    let valid = !digits.is_empty() && digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit);
+    if valid { std::str::from_utf8(digits).ok()?.parse().ok() } else { None }
 }
 
 /// The announced length of a body whose head passed [`check`].
 pub fn content_length(head: &Head) -> Option<u64> {
-    head.headers.get(CONTENT_LENGTH).and_then(number)
+    head.headers.get(CONTENT_LENGTH).and_then(|length| number(length.as_bytes()))
 }
 
-fn printable(target: &[u8]) -> Result<&str, Cause> {
+/// A target in origin form, as text.
+pub fn printable(target: &[u8]) -> Result<&str, Cause> {
     if !target.starts_with(b"/") {
         return Err(invalid("target", "The request target must begin with `/`"));
     }

@@ -120,6 +120,7 @@ fn framing_is_strict() {
         ("path in host", Code::InvalidRequest, |c| c.set("host", "a/b")),
         ("space in host", Code::InvalidRequest, |c| c.set("host", "a b")),
         ("bad port", Code::InvalidRequest, |c| c.set("host", "a:b:c")),
+        ("named port", Code::InvalidRequest, |c| c.set("host", "a:http")),
         ("authority differs", Code::InvalidRequest, |c| c.authority = Some("other")),
         ("both framings", Code::InvalidRequest, |c| {
             c.add("content-length", "1");

@@ -16,6 +16,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use super::Gateway;
 use crate::ctx::Ctx;
 use crate::denied::Cause;
+use crate::listener::connection::Connection;
 
 /// A body of this length at most is read and thrown away, so that its connection can be kept.
 const SMALL_BODY: u64 = 64 * 1024;
@@ -129,7 +130,8 @@ pub async fn failed(
     ctx: &mut Ctx,
 ) -> FailToProxy {
     let started = session.response_written().is_some_and(|it| !it.status.is_informational());
-    let cause = ctx.failure.take().or_else(|| cause_of(error));
+    let fault = || Connection::under(session).and_then(Connection::fault);
+    let cause = ctx.failure.take().or_else(fault).or_else(|| cause_of(error));
     tracing::debug!(
         request = ctx.id.as_str(),
         source = error.esource().as_str(),

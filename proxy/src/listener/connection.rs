@@ -1,11 +1,15 @@
-//! A client's connection as the engine reads it. It buffers small writes, so that an answer's head
-//! and body leave together; knows its protocol by the first bytes; and holds a request's whole head
-//! to a deadline, which the engine does not: it would wait anew for every byte.
+//! A client's connection as the engine reads it. Of HTTP/1 it gives the engine one whole, strictly
+//! checked head at a time, then exactly that message's body, and never a byte of the next request:
+//! what two readers could take differently does not get that far. It holds heads and bodies to
+//! their deadlines, and gathers small writes, so that an answer's head and body leave together.
+//! HTTP/2 and switched protocols pass as they are. Failures are I/O errors to the engine; [`fault`]
+//! says what they were.
+//!
+//! [`fault`]: Connection::fault
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,24 +18,32 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use pingora::protocols::l4::socket::SocketAddr as EngineAddress;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::{ALPN, SocketDigest};
 use pingora::proxy::Session;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use tokio_util::io::poll_read_buf;
+
+use super::body::Body;
+use super::head::Reader;
+use super::pace::Pace;
+use super::transport::Transport;
+use crate::denied::Cause;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Head and small bodies fit; larger writes go straight through.
 const WRITE_BUFFER: usize = 4 * 1024;
 
-const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\n\
-    Content-Length: 90\r\nConnection: close\r\n\r\n\
-    {\"error\":{\"code\":\"request_timeout\",\"message\":\"The request's head did not arrive in time\"}}";
+/// Read at once of a head.
+const READ_SIZE: usize = 4 * 1024;
+
+/// While a request is served, the next ones are read ahead up to this, to notice a closed end.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// Most that is read after an answer before closing, so that the client gets to read it.
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -39,73 +51,280 @@ pub enum Protocol {
     Http2,
 }
 
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Without any byte of a request.
+    pub idle: Duration,
+    /// For a whole head, from its first byte.
+    pub head: Duration,
+    /// Slower bodies are cut off; 0: none are.
+    pub body_bytes_per_second: u64,
+    /// What the rate is measured over.
+    pub body_grace: Duration,
+}
+
+/// Why there is no next request.
+#[derive(Debug)]
+pub enum End {
+    /// The client closed, or sent nothing for too long.
+    Quiet,
+    Refused(Cause),
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Malformed,
+    Slow,
+}
+
 pub struct Connection {
-    stream: BufWriter<TcpStream>,
-    /// Read to know the protocol, not yet given to the engine.
-    prefix: BytesMut,
-    digest: Arc<SocketDigest>,
-    /// A request's head is being awaited or read.
-    in_head: AtomicBool,
-    /// A new head begins; what is known of the last one is void.
-    fresh: AtomicBool,
-    head_limit: Duration,
+    pub(super) stream: BufWriter<Transport>,
+    pub(super) digest: Arc<SocketDigest>,
+    pub(super) alpn: Option<ALPN>,
+    limits: Limits,
+    /// Read, not yet given to the engine.
+    ahead: BytesMut,
+    reader: Reader,
     /// When the head's first byte came.
     began: Option<Instant>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// Bytes of a checked head at the beginning of `ahead`.
+    head: usize,
+    body: Body,
+    /// Everything passes: HTTP/2, or a protocol that was switched to.
+    raw: AtomicBool,
+    pace: Pace,
+    timer: Option<Pin<Box<Sleep>>>,
+    fault: Option<Fault>,
+    ended: bool,
 }
 
 impl Connection {
-    pub fn new(stream: TcpStream, peer: SocketAddr, head_limit: Duration) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+    pub fn new(stream: Transport, peer: SocketAddr, alpn: Option<ALPN>, limits: Limits) -> Self {
+        let digest = SocketDigest::from_raw_fd(stream.descriptor());
         let _ = digest.peer_addr.set(Some(EngineAddress::Inet(peer)));
-        Ok(Self {
+        Self {
             stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
-            prefix: BytesMut::new(),
             digest: Arc::new(digest),
-            in_head: AtomicBool::new(true),
-            fresh: AtomicBool::new(false),
-            head_limit,
+            alpn,
+            limits,
+            ahead: BytesMut::new(),
+            reader: Reader::default(),
             began: None,
-            deadline: None,
-        })
+            head: 0,
+            body: Body::Done,
+            raw: AtomicBool::new(false),
+            pace: Pace::new(limits.body_bytes_per_second, limits.body_grace),
+            timer: None,
+            fault: None,
+            ended: false,
+        }
     }
 
-    /// Reads until the first bytes tell the protocol.
-    pub async fn protocol(&mut self) -> io::Result<Protocol> {
-        let mut first = BytesMut::with_capacity(4 * 1024);
+    /// By what TLS agreed on, else by the first bytes.
+    pub async fn protocol(&mut self) -> Result<Protocol, End> {
+        let protocol = match &self.alpn {
+            Some(ALPN::H2) => Protocol::Http2,
+            _ if self.stream.get_ref().is_tls() => Protocol::Http1,
+            _ => loop {
+                let compared = self.ahead.len().min(PREFACE.len());
+                if self.ahead[..compared] != PREFACE[..compared] {
+                    break Protocol::Http1;
+                }
+                if compared == PREFACE.len() {
+                    break Protocol::Http2;
+                }
+                self.more().await?;
+            },
+        };
+        self.raw.store(protocol == Protocol::Http2, Ordering::Relaxed);
+        Ok(protocol)
+    }
+
+    /// Reads the next request's head and checks it; the engine can then read it without waiting.
+    pub async fn next_head(&mut self) -> Result<(), End> {
+        if !self.body.is_done() {
+            return Err(End::Quiet);
+        }
+        let mut blank_lines = 1;
         loop {
-            if self.read_buf(&mut first).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            // Old clients send an empty line after a body (RFC 9112, section 2.2).
+            if blank_lines > 0 && self.ahead.starts_with(b"\r\n") {
+                blank_lines -= 1;
+                self.ahead.advance(2);
+                self.reader = Reader::default();
             }
-            let compared = first.len().min(PREFACE.len());
-            if first[..compared] != PREFACE[..compared] {
-                self.prefix = first;
-                return Ok(Protocol::Http1);
-            }
-            if compared == PREFACE.len() {
-                self.prefix = first;
-                self.in_head.store(false, Ordering::Relaxed);
-                return Ok(Protocol::Http2);
+            match self.reader.read(&self.ahead).map_err(End::Refused)? {
+                Some(head) => {
+                    self.head = head.length;
+                    self.body = head.body;
+                    self.reader = Reader::default();
+                    self.began = None;
+                    self.pace.restart();
+                    return Ok(());
+                }
+                None => self.more().await?,
             }
         }
     }
 
-    /// The next bytes are a new request's.
-    pub fn begin_head(&self) {
-        self.fresh.store(self.prefix.is_empty(), Ordering::Relaxed);
-        self.in_head.store(true, Ordering::Relaxed);
+    async fn more(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        let deadline = if self.ahead.is_empty() {
+            now + self.limits.idle
+        } else {
+            *self.began.get_or_insert(now) + self.limits.head
+        };
+        self.ahead.reserve(READ_SIZE);
+        match timeout_at(deadline, self.stream.read_buf(&mut self.ahead)).await {
+            Ok(Ok(1..)) => Ok(()),
+            Ok(_) => Err(End::Quiet),
+            Err(_) if self.ahead.is_empty() => Err(End::Quiet),
+            Err(_) => Err(End::Refused(Cause::ClientTimeout)),
+        }
     }
 
-    /// The head has been read; what follows is a body.
-    pub fn end_head(&self) {
-        self.in_head.store(false, Ordering::Relaxed);
+    /// Answers without the engine, and closes so that the client gets to read it.
+    pub async fn answer_and_close(mut self, answer: &[u8]) {
+        let closing = async {
+            self.stream.write_all(answer).await?;
+            self.stream.shutdown().await?;
+            let mut read = 0;
+            while read < LINGER_BYTES {
+                self.ahead.clear();
+                self.ahead.reserve(READ_SIZE);
+                match self.stream.read_buf(&mut self.ahead).await? {
+                    0 => break,
+                    more => read += more,
+                }
+            }
+            io::Result::Ok(())
+        };
+        let _ = timeout(LINGER, closing).await;
+    }
+
+    /// From here on everything passes as it is: another protocol was switched to.
+    pub fn switch(&self) {
+        self.raw.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the body could not be read, if it was the client's fault.
+    pub fn fault(&self) -> Option<Cause> {
+        self.fault.map(|fault| match fault {
+            Fault::Slow => Cause::ClientTimeout,
+            Fault::Malformed => Cause::Request {
+                code: authsome_shared::code::Code::InvalidRequest,
+                reason: "chunks",
+                message: "The request's body is not validly chunked",
+            },
+        })
     }
 
     /// The connection under an HTTP/1 session.
     pub fn under(session: &Session) -> Option<&Self> {
         let stream = session.as_downstream().stream()?;
         (**stream).as_any().downcast_ref()
+    }
+
+    fn poll_raw(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if self.ahead.is_empty() {
+            let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+            if read.is_pending() {
+                return self.poll_slow(context);
+            }
+            let length = buffer.filled().len() - before;
+            self.pace.received(length, Instant::now);
+            if length == 0 {
+                return read;
+            }
+        } else {
+            let length = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead.split_to(length));
+        }
+        let came = &buffer.filled()[before..];
+        match self.body.take(came) {
+            Ok(taken) => {
+                let rest = &came[taken..];
+                if !rest.is_empty() {
+                    let later = std::mem::take(&mut self.ahead);
+                    self.ahead.extend_from_slice(rest);
+                    self.ahead.unsplit(later);
+                }
+                buffer.set_filled(before + taken);
+                Poll::Ready(Ok(()))
+            }
+            Err(_) => {
+                self.fault = Some(Fault::Malformed);
+                buffer.set_filled(before);
+                Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+            }
+        }
+    }
+
+    /// The client is waited for.
+    fn poll_slow(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.limits.body_bytes_per_second == 0 {
+            return Poll::Pending;
+        }
+        let begins = !self.pace.is_waiting();
+        let deadline = self.pace.wait(Instant::now());
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if begins {
+            timer.as_mut().reset(deadline);
+        }
+        if timer.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.fault = Some(Fault::Slow);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The message is over; the engine only looks whether the client goes away.
+    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.ended && self.ahead.len() < READ_AHEAD {
+            self.ahead.reserve(READ_SIZE);
+            match poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) if self.ahead.is_empty() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(0)) => self.ended = true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            }
+        }
+        // Requests wait already; a client that then goes away is noticed when it is answered.
+        Poll::Pending
+    }
+
+    /// After a fault nothing is given on; reading ends with the client's closing.
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.ahead.clear();
+            self.ahead.reserve(READ_SIZE);
+            match poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            }
+        }
     }
 }
 
@@ -116,92 +335,23 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.prefix.is_empty() {
-            let length = this.prefix.len().min(buffer.remaining());
-            buffer.put_slice(&this.prefix[..length]);
-            this.prefix.advance(length);
-            this.began = Some(Instant::now());
+        if *this.raw.get_mut() {
+            return this.poll_raw(context, buffer);
+        }
+        if this.fault.is_some() {
+            return this.poll_discard(context);
+        }
+        if this.head > 0 {
+            let length = this.head.min(buffer.remaining());
+            this.head -= length;
+            buffer.put_slice(&this.ahead[..length]);
+            this.ahead.advance(length);
             return Poll::Ready(Ok(()));
         }
-        let in_head = this.in_head.load(Ordering::Relaxed);
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        if !in_head {
-            return read;
+        if this.body.is_done() {
+            return this.poll_idle(context);
         }
-        if this.fresh.load(Ordering::Relaxed) {
-            this.began = None;
-            this.deadline = None;
-        }
-        if buffer.filled().len() > before {
-            this.fresh.store(false, Ordering::Relaxed);
-            this.began.get_or_insert_with(Instant::now);
-        }
-        if let (Poll::Pending, Some(began)) = (&read, this.began) {
-            let limit = this.head_limit;
-            let deadline =
-                this.deadline.get_or_insert_with(|| Box::pin(sleep_until(began + limit)));
-            if deadline.as_mut().poll(context).is_ready() {
-                // Best effort: the engine has no answer for this.
-                let _ = this.stream.get_ref().try_write(TOO_SLOW);
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-#[async_trait::async_trait]
-impl Shutdown for Connection {
-    async fn shutdown(&mut self) {
-        let _ = AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl UniqueID for Connection {
-    fn id(&self) -> UniqueIDType {
-        self.stream.get_ref().as_raw_fd()
-    }
-}
-
-impl Ssl for Connection {}
-
-#[async_trait::async_trait]
-impl Peek for Connection {}
-
-impl GetTimingDigest for Connection {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Connection {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Connection {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(self.digest.clone())
+        this.poll_body(context, buffer)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::corpus::recorder::Recorder;
+use crate::corpus::{self, Names};
 use crate::harness::Harness;
 use crate::wire::Wire;
 
@@ -121,18 +123,80 @@ async fn ambiguous_requests_are_refused_and_their_connection_closed() {
 }
 
 #[tokio::test]
-async fn what_the_engine_refuses_itself_gets_an_answer_too() {
+async fn what_never_becomes_a_request_is_told_and_counted_alike() {
     let harness = Harness::start().await;
-    for request in [
+    let metric = "authsome_proxy_requests_total{outcome=\"invalid_request\"}";
+    for (i, request) in [
         "NONSENSE\r\n\r\n                          ",
         "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
-    ] {
+        "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let mut wire = harness.connect().await;
         wire.send(request).await;
-        assert_eq!(wire.answer().await.status, 400, "{request}");
+        let answer = wire.answer().await;
+        assert_eq!((answer.status, &*answer.code()), (400, "invalid_request"), "{request}");
+        assert_eq!(answer.header("connection"), Some("close"), "{request}");
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{request}");
+        let id = answer.header("x-authsome-request-id").expect("an id");
+        assert_eq!(answer.json()["error"]["requestId"], id, "{request}");
+        assert!(answer.json()["error"]["details"]["reason"].is_string(), "{request}");
         assert!(wire.is_closed().await, "{request}");
+        assert_eq!(harness.metric(metric).await, i as u64 + 1);
     }
+}
+
+#[tokio::test]
+async fn a_body_that_stops_being_chunked_is_told_so() {
+    let harness = Harness::start().await;
+    let mut wire = harness.connect().await;
+    wire.send(format!(
+        "POST /v1/app_1/users HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n",
+        harness.world.secret
+    ))
+    .await;
+    let answer = wire.answer().await;
+    assert_eq!((answer.status, &*answer.code()), (400, "invalid_request"));
+    assert_eq!(answer.json()["error"]["details"]["reason"], "chunks");
+    assert!(wire.is_closed().await);
+    harness.shipped(1).await;
+    assert_eq!(harness.control.records()[0].status, 400);
+    assert!(harness.upstream.seen().is_empty(), "it never became whole");
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_cut_off() {
+    let harness = Harness::with(|world| world.config.connections.body_grace_ms = 200).await;
+    let mut wire = harness.connect().await;
+    wire.send(format!(
+        "POST /v1/app_1/users HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+         Content-Length: 100000\r\n\r\n",
+        harness.world.secret
+    ))
+    .await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let trickle = async {
+        for _ in 0..20 {
+            ticks.tick().await;
+            wire.try_send("a").await;
+        }
+    };
+    trickle.await;
+    let answer = wire.answer().await;
+    assert_eq!((answer.status, &*answer.code()), (408, "request_timeout"));
+}
+
+#[tokio::test]
+async fn a_body_that_waits_for_the_upstream_is_not_slow() {
+    let harness = Harness::with(|world| world.config.connections.body_grace_ms = 150).await;
+    let mut wire = harness.connect().await;
+    let bearer = format!("Authorization: Bearer {}\r\n", harness.world.secret);
+    let late = wire.ask("POST", "/v1/app_1/late/400", &bearer, "hello").await;
+    assert_eq!(late.status, 200);
 }
 
 #[tokio::test]
@@ -171,4 +235,19 @@ async fn waiting_between_requests_is_no_slow_head() {
         tokio::time::sleep(Duration::from_millis(120)).await;
         assert_eq!(wire.get("/v1/app_1/users", &harness.world.secret).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn every_case_of_the_corpus_is_right() {
+    let recorder = Recorder::start(([127, 0, 0, 1], 0).into()).await;
+    let url = format!("http://{}", recorder.address);
+    let harness = Harness::with(move |world| world.upstream().urls = vec![url]).await;
+    let names = Names {
+        path: "/v1/app_1".into(),
+        authorization: format!("Authorization: Bearer {}\r\n", harness.world.secret),
+    };
+    let score = corpus::run(harness.address(), &recorder, &names).await;
+    assert!(score.total >= 150, "{} cases", score.total);
+    assert!(score.wrong.is_empty(), "{}", score.wrong.join("\n"));
+    harness.shipped(recorder.whole()).await;
 }

@@ -3,6 +3,7 @@
 
 mod config;
 mod control;
+mod corpus;
 mod framing;
 mod harness;
 mod ledger;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -106,6 +107,11 @@ async fn answer(
             let status: u16 = argument.parse().expect("a status");
             let body = if status == 204 { Empty::new().boxed() } else { text("status") };
             response.status(status).body(body)
+        }
+        // Answers after so many milliseconds.
+        "late" => {
+            tokio::time::sleep(Duration::from_millis(argument.parse().expect("a number"))).await;
+            response.body(text("ok"))
         }
         // Never answers.
         "silence" => std::future::pending().await,
