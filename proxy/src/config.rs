@@ -72,11 +72,15 @@ impl Default for Control {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Connections {
+    /// Open at once; 0: any number.
+    pub max: usize,
+    /// Open at once from one IPv4 address or IPv6 /64; 0: any number.
+    pub max_per_address: usize,
     /// An idle client connection is closed after this long.
     pub keep_alive_seconds: u64,
     /// A request's whole head must arrive within this time of its first byte.
     pub header_timeout_ms: u64,
-    /// Longest silence while a request's body is awaited.
+    /// Longest silence while a request's body is awaited, or an answer's next part not taken.
     pub body_timeout_ms: u64,
     /// A request's body that comes more slowly is refused; 0: none is.
     pub min_body_bytes_per_second: u64,
@@ -87,6 +91,8 @@ pub struct Connections {
 impl Default for Connections {
     fn default() -> Self {
         Self {
+            max: 10_000,
+            max_per_address: 1_000,
             keep_alive_seconds: 60,
             header_timeout_ms: 10_000,
             body_timeout_ms: 60_000,

@@ -146,6 +146,8 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(Some(self.keep_alive_seconds));
         }
         session.set_read_timeout(Some(self.body_timeout));
+        // Nor is it waited for ever that a client reads: the engine holds 200 KiB of an answer.
+        session.set_write_timeout(Some(self.body_timeout));
         Ok(())
     }
 

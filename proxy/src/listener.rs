@@ -11,6 +11,7 @@ mod engine;
 mod head;
 mod pace;
 pub mod refusal;
+mod slots;
 mod transport;
 
 use std::net::SocketAddr;
@@ -25,7 +26,6 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
-use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -37,6 +37,7 @@ use crate::gateway::Gateway;
 use crate::upstream::MAX_ATTEMPTS;
 use connection::{Connection, End, Limits, Protocol};
 use refusal::Refusals;
+use slots::{Slot, Slots};
 use transport::Transport;
 
 /// Decoded header list of one HTTP/2 request.
@@ -44,6 +45,9 @@ const H2_HEADER_LIST: u32 = 16 * 1024;
 
 /// Requests at once on one HTTP/2 connection.
 const H2_STREAMS: u32 = 32;
+
+/// Of an answer that its client does not read, in bytes. The engine's own would be 400 KiB.
+const H2_SEND_BUFFER: usize = 16 * 1024;
 
 /// Binds, and says plainly what is in the way.
 pub async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -66,6 +70,7 @@ struct Shared {
     refusals: Refusals,
     /// How long idle connections stay when draining.
     idle: Duration,
+    slots: Arc<Slots>,
     connections: TaskTracker,
     /// Ends accepting.
     stop: CancellationToken,
@@ -86,6 +91,11 @@ impl Listener {
         let shared = Arc::new(Shared {
             engine: Arc::new(engine(gateway, config)),
             limits: config.limits(),
+            slots: Slots::new(
+                config.max,
+                config.max_per_address,
+                refusals.metrics.connections.clone(),
+            ),
             refusals,
             idle: Duration::from_millis(drain.idle_ms),
             connections: TaskTracker::new(),
@@ -126,7 +136,9 @@ fn engine(gateway: Gateway, config: &Connections) -> HttpProxy<Gateway> {
     options.h2_idle_timeout = Some(Duration::from_secs(config.keep_alive_seconds));
     engine.server_options = Some(options);
     let mut h2 = H2Options::default();
-    h2.max_header_list_size(H2_HEADER_LIST).max_concurrent_streams(H2_STREAMS);
+    h2.max_header_list_size(H2_HEADER_LIST)
+        .max_concurrent_streams(H2_STREAMS)
+        .max_send_buffer_size(H2_SEND_BUFFER);
     engine.h2_options = Some(h2);
     engine
 }
@@ -142,7 +154,15 @@ impl Shared {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let serving = self.clone().serve(stream, peer, shutdown.clone());
+                    let slot = match self.slots.take(peer.ip()) {
+                        Ok(slot) => slot,
+                        Err(full) => {
+                            let refused = &self.refusals.metrics.connections_refused;
+                            refused.with_label_values(&[full.as_str()]).inc();
+                            continue;
+                        }
+                    };
+                    let serving = self.clone().serve(stream, peer, slot, shutdown.clone());
                     let kill = self.kill.clone();
                     self.connections.spawn(async move {
                         tokio::select! {
@@ -160,8 +180,13 @@ impl Shared {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, shutdown: ShutdownWatch) {
-        let _open = Open::new(&self.refusals.metrics.connections);
+    async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        _slot: Slot,
+        shutdown: ShutdownWatch,
+    ) {
         if let Err(error) = stream.set_nodelay(true) {
             return tracing::debug!(%peer, %error, "a connection failed at once");
         }
@@ -230,20 +255,4 @@ impl Shared {
 async fn over(mut shutdown: ShutdownWatch, idle: Duration) {
     let _ = shutdown.wait_for(|announced| *announced).await;
     sleep(idle).await;
-}
-
-/// Counts a connection while it lives.
-struct Open(IntGauge);
-
-impl Open {
-    fn new(open: &IntGauge) -> Self {
-        open.inc();
-        Self(open.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }

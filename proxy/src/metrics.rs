@@ -15,6 +15,8 @@ pub struct Metrics {
     /// Our part before the upstream is asked, in seconds.
     pub admission: Histogram,
     pub connections: IntGauge,
+    /// By the bound that was reached.
+    pub connections_refused: IntCounterVec,
     pub upstream_errors: IntCounterVec,
     pub revision: IntGauge,
     /// Revisions that the control plane is ahead.
@@ -73,6 +75,11 @@ impl Metrics {
                 &[0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.01],
             )?,
             connections: gauge("authsome_proxy_connections", "Client connections that are open")?,
+            connections_refused: counters(
+                "authsome_proxy_connections_refused_total",
+                "Client connections closed at once, by the limit that was reached",
+                "limit",
+            )?,
             upstream_errors: counters(
                 "authsome_proxy_upstream_errors_total",
                 "Upstream failures, by kind",

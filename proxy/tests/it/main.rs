@@ -4,10 +4,13 @@
 mod config;
 mod control;
 mod corpus;
+mod frames;
 mod framing;
 mod harness;
+mod hostile;
 mod ledger;
 mod limits;
+mod memory;
 mod requests;
 mod startup;
 mod upstream;

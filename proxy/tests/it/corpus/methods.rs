@@ -1,6 +1,6 @@
 //! Methods: RFC 9110, section 9; RFC 9112, section 3.1.
 
-use super::{Allowed, BAD, BAD_OR_CLOSED, Case, OK, must};
+use super::{Allowed, BAD, BAD_OR_CLOSED, Case, OK, must, policy};
 
 const UNKNOWN: Allowed = &[&[200], &[400], &[501]];
 const NOT_PASSED_ON: Allowed = &[&[400], &[405], &[501]];
@@ -35,7 +35,7 @@ pub fn cases() -> Vec<Case> {
         &[&[400], &[414], &[431], &[501]],
     ));
     // TRACE would show the trusted fields to the caller.
-    cases.push(method("TRACE", NOT_PASSED_ON));
+    cases.push(policy("method: TRACE", b"TRACE {P}/a HTTP/1.1\r\n{H}{A}\r\n", NOT_PASSED_ON));
     cases.push(method("CONNECT", NOT_PASSED_ON));
     cases.push(must(
         "CONNECT to an authority",
