@@ -25,6 +25,7 @@ pub struct Config {
     pub server: Server,
     pub control: Control,
     pub connections: Connections,
+    pub tls: Tls,
     pub drain: Drain,
     pub ledger: Ledger,
     pub log: Log,
@@ -110,6 +111,70 @@ impl Connections {
             body_bytes_per_second: self.min_body_bytes_per_second,
             body_grace: Duration::from_millis(self.body_grace_ms),
         }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// Where clients connect by TLS; empty: nowhere.
+    #[serde(deserialize_with = "address_or_empty")]
+    pub listen: Option<SocketAddr>,
+    /// The certificate, with its chain, in PEM; read again when it changes.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub key_file: Option<PathBuf>,
+    /// Further pairs, chosen by the name that a client asks for.
+    pub certificates: Vec<Certificate>,
+    /// A handshake must be done within this time.
+    pub handshake_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            cert_file: None,
+            key_file: None,
+            certificates: Vec::new(),
+            handshake_timeout_ms: 10_000,
+        }
+    }
+}
+
+impl Tls {
+    /// Every pair; the first is for clients that ask for no name we have.
+    pub(crate) fn pairs(&self) -> Vec<Certificate> {
+        let first = self.cert_file.clone().zip(self.key_file.clone());
+        let first = first.map(|(cert_file, key_file)| Certificate { cert_file, key_file });
+        first.into_iter().chain(self.certificates.iter().cloned()).collect()
+    }
+
+    fn validate(&self) -> anyhow::Result<()> {
+        if self.cert_file.is_some() != self.key_file.is_some() {
+            bail!("tls.cert_file and tls.key_file belong together");
+        }
+        if self.listen.is_some() && self.pairs().is_empty() {
+            bail!("tls.listen needs tls.cert_file and tls.key_file");
+        }
+        Ok(())
+    }
+}
+
+fn address_or_empty<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    match &*text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(serde::de::Error::custom),
     }
 }
 
@@ -231,12 +296,14 @@ impl Config {
             ("connections.header_timeout_ms", self.connections.header_timeout_ms),
             ("connections.body_timeout_ms", self.connections.body_timeout_ms),
             ("connections.body_grace_ms", self.connections.body_grace_ms),
+            ("tls.handshake_timeout_ms", self.tls.handshake_timeout_ms),
             ("ledger.fsync_interval_ms", self.ledger.fsync_interval_ms),
         ] {
             if value == 0 {
                 bail!("{key} must be at least 1");
             }
         }
+        self.tls.validate()?;
         if self.ledger.segment_bytes < 64 * 1024 {
             bail!("ledger.segment_bytes must be at least 65536");
         }
@@ -270,6 +337,15 @@ impl Config {
             bail!("no node token: {} is empty", path.display());
         }
         Ok(Secret::new(token.to_owned()))
+    }
+
+    /// Checks the files that the settings name, as far as they are used from the start.
+    pub fn check_files(&self) -> anyhow::Result<()> {
+        if self.tls.listen.is_some() {
+            let failures = prometheus::IntCounter::new("failures", "of this check")?;
+            crate::tls::Tls::new(&self.tls, failures)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn drain_timeout(&self) -> Duration {
@@ -329,6 +405,9 @@ mod tests {
             ("[ledger]\nwhen_full = \"panic\"", "ledger.when_full"),
             ("[ledger]\nsegment_bytes = 1", "ledger.segment_bytes"),
             ("[control]\nurl = \"ftp://x\"", "control.url"),
+            ("[tls]\nlisten = \"127.0.0.1:1\"", "tls.cert_file"),
+            ("[tls]\ncert_file = \"a\"", "tls.key_file"),
+            ("[tls]\nlisten = \"nowhere\"", "tls.listen"),
         ] {
             let error = format!("{:#}", load(text).expect_err(text));
             assert!(error.contains(wanted), "{error}");

@@ -19,6 +19,7 @@ mod snapshot;
 mod sync;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod upstream;
 
 use std::fs::File;
@@ -41,8 +42,8 @@ use gateway::Gateway;
 use ledger::Ledger;
 use ledger::ship::Shipper;
 use limit::quota::Quotas;
-use listener::Listener;
 use listener::refusal::Refusals;
+use listener::{Listener, Socket};
 use metrics::Metrics;
 use snapshot::Snapshot;
 use snapshot::store::{self, Store};
@@ -81,11 +82,11 @@ impl Proxy {
         let lock = node::lock(&dir)?;
         let node = node::identity(&dir)?;
         let client = Client::new(&config.control, token)?;
-        let public = listener::bind("server.listen", config.server.listen).await?;
+        let metrics = Arc::new(Metrics::new()?);
+        let sockets = Socket::open(&config, metrics.tls_reload_failures.clone()).await?;
+        let watches: Vec<_> = sockets.iter().filter_map(|socket| socket.tls.clone()).collect();
         let admin = listener::bind("server.admin_listen", config.server.admin_listen).await?;
         let admin_address = admin.local_addr()?;
-
-        let metrics = Arc::new(Metrics::new()?);
         let access_log = Arc::new(AccessLog::open(&config.log.access_log, metrics.clone())?);
         let quotas = Arc::new(Quotas::default());
         let (store, loaded) = Store::open(&dir.join("snapshots"))?;
@@ -126,8 +127,7 @@ impl Proxy {
             keep_alive_seconds: config.connections.keep_alive_seconds,
             body_timeout: Duration::from_millis(config.connections.body_timeout_ms),
         };
-        let listener =
-            Listener::start(public, gateway, &config.connections, &config.drain, refusals)?;
+        let listener = Listener::start(sockets, gateway, &config, refusals)?;
         let draining = Arc::new(AtomicBool::new(false));
         let admin_server = Arc::new(Admin {
             snapshot,
@@ -136,7 +136,7 @@ impl Proxy {
             draining: draining.clone(),
         });
         let fsync = Duration::from_millis(config.ledger.fsync_interval_ms);
-        let tasks = vec![
+        let mut tasks = vec![
             spawn(sync.clone().run()),
             spawn(sync.acknowledge()),
             spawn(shipper.clone().run()),
@@ -144,8 +144,10 @@ impl Proxy {
             spawn(sync_store(store.clone())),
             spawn(admin_server.serve(admin)),
         ];
+        tasks.extend(watches.into_iter().map(|tls| spawn(tls.watch())));
         tracing::info!(
             listen = %listener.address,
+            tls = listener.tls_address.map(tracing::field::display),
             admin = %admin_address,
             control = %config.control.url,
             revision = served,
@@ -168,6 +170,11 @@ impl Proxy {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.listener.address
+    }
+
+    /// Where clients connect by TLS, if they can.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.listener.tls_address
     }
 
     /// Where health, readiness and metrics are served.

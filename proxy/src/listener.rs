@@ -1,6 +1,6 @@
-//! The public listener: our own accept loop around the engine, for the port, the order of draining
-//! and the deadlines that the engine lacks. A connection that begins with the HTTP/2 preface is
-//! HTTP/2, any other HTTP/1.1. What a request means is for the gateway.
+//! The public listeners, plain and TLS: our own accept loop around the engine, for the port, the
+//! order of draining, and the bounds and deadlines that the engine lacks. What happens on a
+//! connection is in `serve`; what a request means is for the gateway.
 //!
 //! Draining: stop accepting; announce it, so that answers close their connections; leave idle ones
 //! a moment, because a request may be on its way; then close those and wait for the rest.
@@ -11,43 +11,31 @@ mod engine;
 mod head;
 mod pace;
 pub mod refusal;
+mod serve;
 mod slots;
 mod transport;
 
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ServerApp};
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::H2Options;
+use pingora::apps::HttpServerApp;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use pingora::server::configuration::ServerConf;
+use prometheus::IntCounter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::config::{Connections, Drain};
+use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::upstream::MAX_ATTEMPTS;
-use connection::{Connection, End, Limits, Protocol};
+use crate::tls::Tls;
+use connection::Limits;
 use refusal::Refusals;
-use slots::{Slot, Slots};
-use transport::Transport;
-
-/// Decoded header list of one HTTP/2 request.
-const H2_HEADER_LIST: u32 = 16 * 1024;
-
-/// Requests at once on one HTTP/2 connection.
-const H2_STREAMS: u32 = 32;
-
-/// Of an answer that its client does not read, in bytes. The engine's own would be 400 KiB.
-const H2_SEND_BUFFER: usize = 16 * 1024;
+use slots::Slots;
 
 /// Binds, and says plainly what is in the way.
 pub async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -56,17 +44,38 @@ pub async fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener
     })
 }
 
-/// A listener that accepts.
+/// What is listened on: plain, or by TLS.
+pub struct Socket {
+    pub listener: TcpListener,
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl Socket {
+    /// All that the settings name, the plain one first.
+    pub async fn open(config: &Config, failures: IntCounter) -> anyhow::Result<Vec<Self>> {
+        let listener = bind("server.listen", config.server.listen).await?;
+        let mut sockets = vec![Self { listener, tls: None }];
+        if let Some(listen) = config.tls.listen {
+            let tls = Some(Arc::new(Tls::new(&config.tls, failures)?));
+            sockets.push(Self { listener: bind("tls.listen", listen).await?, tls });
+        }
+        Ok(sockets)
+    }
+}
+
+/// Listeners that accept.
 pub struct Listener {
     pub address: SocketAddr,
+    pub tls_address: Option<SocketAddr>,
     shared: Arc<Shared>,
     announce: watch::Sender<bool>,
-    accepting: AbortOnDropHandle<()>,
+    accepting: Vec<AbortOnDropHandle<()>>,
 }
 
 struct Shared {
     engine: Arc<HttpProxy<Gateway>>,
     limits: Limits,
+    handshake_limit: Duration,
     refusals: Refusals,
     /// How long idle connections stay when draining.
     idle: Duration,
@@ -80,36 +89,43 @@ struct Shared {
 
 impl Listener {
     pub fn start(
-        listener: TcpListener,
+        sockets: Vec<Socket>,
         gateway: Gateway,
-        config: &Connections,
-        drain: &Drain,
+        config: &Config,
         refusals: Refusals,
     ) -> anyhow::Result<Self> {
-        let address = listener.local_addr()?;
+        let address = |tls: bool| sockets.iter().find(|it| it.tls.is_some() == tls);
+        let address = |tls| address(tls).map(|it| it.listener.local_addr()).transpose();
+        let tls_address = address(true)?;
+        let address = address(false)?.context("there is no plain listener")?;
         let (announce, shutdown) = watch::channel(false);
+        let connections = &config.connections;
         let shared = Arc::new(Shared {
-            engine: Arc::new(engine(gateway, config)),
-            limits: config.limits(),
+            engine: Arc::new(serve::engine(gateway, connections)),
+            limits: connections.limits(),
+            handshake_limit: Duration::from_millis(config.tls.handshake_timeout_ms),
             slots: Slots::new(
-                config.max,
-                config.max_per_address,
+                connections.max,
+                connections.max_per_address,
                 refusals.metrics.connections.clone(),
             ),
             refusals,
-            idle: Duration::from_millis(drain.idle_ms),
+            idle: Duration::from_millis(config.drain.idle_ms),
             connections: TaskTracker::new(),
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
         });
-        let accepting = tokio::spawn(shared.clone().accept(listener, shutdown));
-        Ok(Self { address, shared, announce, accepting: AbortOnDropHandle::new(accepting) })
+        let accept = |socket| tokio::spawn(shared.clone().accept(socket, shutdown.clone()));
+        let accepting = sockets.into_iter().map(accept).map(AbortOnDropHandle::new).collect();
+        Ok(Self { address, tls_address, shared, announce, accepting })
     }
 
     /// Drains, for at most `limit`.
     pub async fn drain(mut self, limit: Duration) {
         self.shared.stop.cancel();
-        let _ = (&mut self.accepting).await;
+        for accepting in &mut self.accepting {
+            let _ = accepting.await;
+        }
         self.announce.send_replace(true);
         let connections = &self.shared.connections;
         connections.close();
@@ -128,48 +144,18 @@ impl Drop for Listener {
     }
 }
 
-fn engine(gateway: Gateway, config: &Connections) -> HttpProxy<Gateway> {
-    let conf = ServerConf { max_retries: MAX_ATTEMPTS + 1, ..ServerConf::default() };
-    let mut engine = pingora::proxy::http_proxy(&Arc::new(conf), gateway);
-    let mut options = HttpServerOptions::default();
-    options.h2c = true;
-    options.h2_idle_timeout = Some(Duration::from_secs(config.keep_alive_seconds));
-    engine.server_options = Some(options);
-    let mut h2 = H2Options::default();
-    h2.max_header_list_size(H2_HEADER_LIST)
-        .max_concurrent_streams(H2_STREAMS)
-        .max_send_buffer_size(H2_SEND_BUFFER);
-    engine.h2_options = Some(h2);
-    engine
-}
-
 impl Shared {
-    async fn accept(self: Arc<Self>, listener: TcpListener, shutdown: ShutdownWatch) {
+    async fn accept(self: Arc<Self>, socket: Socket, shutdown: ShutdownWatch) {
         loop {
             // What has connected already is served, also when accepting is to stop.
             let accepted = tokio::select! {
                 biased;
-                accepted = listener.accept() => accepted,
+                accepted = socket.listener.accept() => accepted,
                 () = self.stop.cancelled() => return,
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let slot = match self.slots.take(peer.ip()) {
-                        Ok(slot) => slot,
-                        Err(full) => {
-                            let refused = &self.refusals.metrics.connections_refused;
-                            refused.with_label_values(&[full.as_str()]).inc();
-                            continue;
-                        }
-                    };
-                    let serving = self.clone().serve(stream, peer, slot, shutdown.clone());
-                    let kill = self.kill.clone();
-                    self.connections.spawn(async move {
-                        tokio::select! {
-                            () = serving => {}
-                            () = kill.cancelled() => {}
-                        }
-                    });
+                    self.clone().take_up(stream, peer, socket.tls.clone(), &shutdown);
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: others may close some.
@@ -180,79 +166,30 @@ impl Shared {
         }
     }
 
-    async fn serve(
+    /// Serves a connection in a task of its own, or closes it at once when there is no room.
+    fn take_up(
         self: Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        _slot: Slot,
-        shutdown: ShutdownWatch,
-    ) {
-        if let Err(error) = stream.set_nodelay(true) {
-            return tracing::debug!(%peer, %error, "a connection failed at once");
-        }
-        let stream = Transport::Plain(stream);
-        let mut connection = Connection::new(stream, peer, None, self.limits);
-        let mut over = pin!(over(shutdown.clone(), self.idle));
-        let protocol = tokio::select! {
-            protocol = connection.protocol() => protocol,
-            () = &mut over => return,
-        };
-        match protocol {
-            Ok(Protocol::Http1) => self.http1(connection, peer, &shutdown, over).await,
-            Ok(Protocol::Http2) => {
-                self.engine.process_new(Box::new(connection), &shutdown).await;
-            }
-            Err(end) => self.end(connection, peer, end).await,
-        }
-    }
-
-    /// Request after request on one connection.
-    async fn http1(
-        &self,
-        connection: Connection,
-        peer: SocketAddr,
+        tls: Option<Arc<Tls>>,
         shutdown: &ShutdownWatch,
-        mut over: Pin<&mut impl Future<Output = ()>>,
     ) {
-        let mut connection = Box::new(connection);
-        let mut settings: Option<HttpPersistentSettings> = None;
-        loop {
-            let head = tokio::select! {
-                biased;
-                head = connection.next_head() => head,
-                () = &mut over => return,
-            };
-            if let Err(end) = head {
-                return self.end(*connection, peer, end).await;
+        let slot = match self.slots.take(peer.ip()) {
+            Ok(slot) => slot,
+            Err(full) => {
+                let refused = &self.refusals.metrics.connections_refused;
+                return refused.with_label_values(&[full.as_str()]).inc();
             }
-            let mut session = ServerSession::new_http1(connection);
-            match settings {
-                None => session.set_keepalive(Some(self.limits.idle.as_secs())),
-                Some(settings) => settings.apply_to_session(&mut session),
+        };
+        let kill = self.kill.clone();
+        let connections = self.connections.clone();
+        let serving = self.serve(stream, peer, tls, shutdown.clone());
+        connections.spawn(async move {
+            let _slot = slot;
+            tokio::select! {
+                () = serving => {}
+                () = kill.cancelled() => {}
             }
-            let Some(reused) = self.engine.process_new_http(session, shutdown).await else {
-                return;
-            };
-            let stream;
-            (stream, settings) = reused.consume();
-            let Ok(same) = stream.into_any().downcast() else { return };
-            connection = same;
-        }
+        });
     }
-
-    async fn end(&self, connection: Connection, peer: SocketAddr, end: End) {
-        match end {
-            End::Quiet => tracing::debug!(%peer, "a connection ended without a request"),
-            End::Refused(cause) => {
-                let answer = self.refusals.tell(&cause, peer);
-                connection.answer_and_close(&answer).await;
-            }
-        }
-    }
-}
-
-/// Ready when shutdown was announced and idle connections have had their moment.
-async fn over(mut shutdown: ShutdownWatch, idle: Duration) {
-    let _ = shutdown.wait_for(|announced| *announced).await;
-    sleep(idle).await;
 }

@@ -36,7 +36,7 @@ struct Arguments {
     /// Base URL of the control plane.
     #[arg(long, value_name = "URL")]
     control_url: Option<Url>,
-    /// Only check the settings.
+    /// Only check the settings, and the certificates they name.
     #[arg(long)]
     check: bool,
 }
@@ -60,6 +60,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let config = Config::load(arguments.config.as_deref(), &flags)?;
     if arguments.check {
+        config.check_files()?;
         println!("the settings are valid");
         return Ok(());
     }

@@ -17,6 +17,8 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// By the bound that was reached.
     pub connections_refused: IntCounterVec,
+    pub tls_handshake_failures: IntCounter,
+    pub tls_reload_failures: IntCounter,
     pub upstream_errors: IntCounterVec,
     pub revision: IntGauge,
     /// Revisions that the control plane is ahead.
@@ -79,6 +81,14 @@ impl Metrics {
                 "authsome_proxy_connections_refused_total",
                 "Client connections closed at once, by the limit that was reached",
                 "limit",
+            )?,
+            tls_handshake_failures: counter(
+                "authsome_proxy_tls_handshake_failures_total",
+                "TLS handshakes that failed or took too long",
+            )?,
+            tls_reload_failures: counter(
+                "authsome_proxy_tls_reload_failures_total",
+                "Changed certificates that could not be used",
             )?,
             upstream_errors: counters(
                 "authsome_proxy_upstream_errors_total",

@@ -49,7 +49,9 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &mut Ctx) ->
     if let Some(peer) = ctx.peer {
         request.insert_header("X-Forwarded-For", peer.ip().to_string())?;
     }
-    request.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
+    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    let scheme = if tls { "https" } else { "http" };
+    request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
     if let Some(host) = &client_host {
         request.insert_header("X-Forwarded-Host", host.clone())?;
     }

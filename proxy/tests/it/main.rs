@@ -13,5 +13,6 @@ mod limits;
 mod memory;
 mod requests;
 mod startup;
+mod tls;
 mod upstream;
 mod wire;

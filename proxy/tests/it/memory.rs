@@ -97,7 +97,7 @@ async fn open(kind: &str, address: SocketAddr, secret: &str) -> TcpStream {
             let mut raw = Raw::to(address).await;
             let mut head = request("GET", "/v1/app_1/users");
             head.extend(field("x-bomb", &[b'a'; 3_900], true));
-            head.extend([0x80 | 62; 8_000]);
+            head.extend([0xbe; 8_000]);
             for i in 0..30 {
                 raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, &head)).await;
             }

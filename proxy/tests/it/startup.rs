@@ -52,6 +52,29 @@ fn bad_settings_name_the_file_and_the_key() {
 }
 
 #[test]
+fn a_check_reads_the_certificates() {
+    let dir = with_token();
+    let made = rcgen::generate_simple_self_signed(["api.test".to_owned()]).expect("made");
+    let (cert, key) = (dir.path().join("a.crt"), dir.path().join("a.key"));
+    let file = dir.path().join("mine.toml");
+    let settings =
+        format!("[tls]\nlisten = \"127.0.0.1:0\"\ncert_file = {cert:?}\nkey_file = {key:?}\n");
+    std::fs::write(&file, settings).expect("written");
+    let check = || run(dir.path(), &["--config", file.to_str().expect("text"), "--check"]);
+    refuses(&check(), &["a.crt"]);
+    std::fs::write(&cert, made.cert.pem()).expect("written");
+    refuses(&check(), &["a.key"]);
+    let other = rcgen::KeyPair::generate().expect("made").serialize_pem();
+    std::fs::write(&key, &other).expect("written");
+    let output = check();
+    refuses(&output, &["a.key", "does not belong"]);
+    let secret = other.lines().nth(1).expect("a line");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains(secret), "a key was shown");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    assert!(check().status.success());
+}
+
+#[test]
 fn a_busy_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();

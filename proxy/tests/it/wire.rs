@@ -44,6 +44,10 @@ impl Wire {
         Self { stream: BufReader::new(stream) }
     }
 
+    pub fn into_inner(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.expect("sent");
     }

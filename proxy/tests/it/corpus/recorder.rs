@@ -88,10 +88,10 @@ async fn line(stream: &mut BufReader<TcpStream>) -> Result<Vec<u8>, Stop> {
     if line.pop() != Some(b'\r') {
         return violation("a line without CR", &line);
     }
-    match line.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f) {
-        true => violation("a control byte", &line),
-        false => Ok(line),
+    if line.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f) {
+        return violation("a control byte", &line);
     }
+    Ok(line)
 }
 
 fn token(bytes: &[u8]) -> bool {

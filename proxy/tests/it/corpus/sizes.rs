@@ -8,7 +8,8 @@ const LARGE_HEAD: Allowed = &[&[431], &[400], &[]];
 
 fn fields(count: usize, length: usize) -> String {
     let value = "a".repeat(length);
-    let lines: String = (0..count).map(|i| format!("X-{i}: {value}\r\n")).collect();
+    let lines: Vec<_> = (0..count).map(|i| format!("X-{i}: {value}\r\n")).collect();
+    let lines = lines.concat();
     format!("GET {{P}}/a HTTP/1.1\r\n{{H}}{{A}}{lines}\r\n")
 }
 

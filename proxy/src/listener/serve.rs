@@ -1,0 +1,160 @@
+//! The life of one connection: a TLS handshake where that is spoken, the protocol, then request
+//! after request through the engine. A connection that begins with the HTTP/2 preface, or agrees on
+//! it by TLS, is HTTP/2, any other HTTP/1.1.
+
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ServerApp};
+use pingora::protocols::ALPN;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::Shared;
+use super::connection::{Connection, End, Protocol};
+use super::transport::Transport;
+use crate::config::Connections;
+use crate::gateway::Gateway;
+use crate::tls::Tls;
+use crate::upstream::MAX_ATTEMPTS;
+
+/// Decoded header list of one HTTP/2 request.
+const H2_HEADER_LIST: u32 = 16 * 1024;
+
+/// Requests at once on one HTTP/2 connection.
+const H2_STREAMS: u32 = 32;
+
+/// Of an answer that its client does not read, in bytes. The engine's own would be 400 KiB.
+const H2_SEND_BUFFER: usize = 16 * 1024;
+
+pub fn engine(gateway: Gateway, config: &Connections) -> HttpProxy<Gateway> {
+    let conf = ServerConf { max_retries: MAX_ATTEMPTS + 1, ..ServerConf::default() };
+    let mut engine = pingora::proxy::http_proxy(&Arc::new(conf), gateway);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.h2_idle_timeout = Some(Duration::from_secs(config.keep_alive_seconds));
+    engine.server_options = Some(options);
+    let mut h2 = H2Options::default();
+    h2.max_header_list_size(H2_HEADER_LIST)
+        .max_concurrent_streams(H2_STREAMS)
+        .max_send_buffer_size(H2_SEND_BUFFER);
+    engine.h2_options = Some(h2);
+    engine
+}
+
+impl Shared {
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<Arc<Tls>>,
+        shutdown: ShutdownWatch,
+    ) {
+        if let Err(error) = stream.set_nodelay(true) {
+            return tracing::debug!(%peer, %error, "a connection failed at once");
+        }
+        let mut over = pin!(over(shutdown.clone(), self.idle));
+        let begin = async {
+            let (stream, alpn) = match tls {
+                None => (Transport::Plain(stream), None),
+                Some(tls) => self.handshake(stream, peer, &tls).await?,
+            };
+            let mut connection = Connection::new(stream, peer, alpn, self.limits);
+            let protocol = connection.protocol().await;
+            Some((connection, protocol))
+        };
+        let begun = tokio::select! {
+            begun = begin => begun,
+            () = &mut over => return,
+        };
+        match begun {
+            None => {}
+            Some((connection, Ok(Protocol::Http1))) => {
+                self.http1(connection, peer, &shutdown, over).await;
+            }
+            Some((connection, Ok(Protocol::Http2))) => {
+                self.engine.process_new(Box::new(connection), &shutdown).await;
+            }
+            Some((connection, Err(end))) => self.end(connection, peer, end).await,
+        }
+    }
+
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: &Tls,
+    ) -> Option<(Transport, Option<ALPN>)> {
+        let accepting = TlsAcceptor::from(tls.server.clone()).accept(stream);
+        let error = match timeout(self.handshake_limit, accepting).await {
+            Ok(Ok(stream)) => {
+                let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let alpn = if h2 { ALPN::H2 } else { ALPN::H1 };
+                return Some((Transport::Tls(Box::new(stream)), Some(alpn)));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        self.refusals.metrics.tls_handshake_failures.inc();
+        tracing::debug!(%peer, error, "a TLS handshake failed");
+        None
+    }
+
+    /// Request after request on one connection.
+    async fn http1(
+        &self,
+        connection: Connection,
+        peer: SocketAddr,
+        shutdown: &ShutdownWatch,
+        mut over: Pin<&mut impl Future<Output = ()>>,
+    ) {
+        let mut connection = Box::new(connection);
+        let mut settings: Option<HttpPersistentSettings> = None;
+        loop {
+            let head = tokio::select! {
+                biased;
+                head = connection.next_head() => head,
+                () = &mut over => return,
+            };
+            if let Err(end) = head {
+                return self.end(*connection, peer, end).await;
+            }
+            let mut session = ServerSession::new_http1(connection);
+            match settings {
+                None => session.set_keepalive(Some(self.limits.idle.as_secs())),
+                Some(settings) => settings.apply_to_session(&mut session),
+            }
+            let Some(reused) = self.engine.process_new_http(session, shutdown).await else {
+                return;
+            };
+            let stream;
+            (stream, settings) = reused.consume();
+            let Ok(same) = stream.into_any().downcast() else { return };
+            connection = same;
+        }
+    }
+
+    async fn end(&self, connection: Connection, peer: SocketAddr, end: End) {
+        match end {
+            End::Quiet => tracing::debug!(%peer, "a connection ended without a request"),
+            End::Refused(cause) => {
+                let answer = self.refusals.tell(&cause, peer);
+                connection.answer_and_close(&answer).await;
+            }
+        }
+    }
+}
+
+/// Ready when shutdown was announced and idle connections have had their moment.
+async fn over(mut shutdown: ShutdownWatch, idle: Duration) {
+    let _ = shutdown.wait_for(|announced| *announced).await;
+    sleep(idle).await;
+}
