@@ -124,22 +124,38 @@ impl Connection {
 
     /// By what TLS agreed on, else by the first bytes.
     pub async fn protocol(&mut self) -> Result<Protocol, End> {
-        let protocol = match &self.alpn {
-            Some(ALPN::H2) => Protocol::Http2,
-            _ if self.stream.get_ref().is_tls() => Protocol::Http1,
-            _ => loop {
-                let compared = self.ahead.len().min(PREFACE.len());
-                if self.ahead[..compared] != PREFACE[..compared] {
-                    break Protocol::Http1;
-                }
-                if compared == PREFACE.len() {
-                    break Protocol::Http2;
-                }
-                self.more().await?;
+        let agreed = self.alpn.clone();
+        let protocol = match agreed {
+            None if !self.prefaced().await? => Protocol::Http1,
+            None => Protocol::Http2,
+            Some(ALPN::H2) => match self.prefaced().await {
+                Ok(true) => Protocol::Http2,
+                // An answer of HTTP/1 would be none.
+                _ => return Err(End::Quiet),
             },
+            Some(_) => Protocol::Http1,
         };
         self.raw.store(protocol == Protocol::Http2, Ordering::Relaxed);
         Ok(protocol)
+    }
+
+    /// Reads until it is clear whether HTTP/2's preface comes.
+    async fn prefaced(&mut self) -> Result<bool, End> {
+        loop {
+            let compared = self.ahead.len().min(PREFACE.len());
+            if self.ahead[..compared] != PREFACE[..compared] {
+                return Ok(false);
+            }
+            if compared == PREFACE.len() {
+                return Ok(true);
+            }
+            self.more().await?;
+        }
+    }
+
+    /// Whether nothing of a next request has come.
+    pub fn is_idle(&self) -> bool {
+        self.ahead.is_empty()
     }
 
     /// Reads the next request's head and checks it; the engine can then read it without waiting.

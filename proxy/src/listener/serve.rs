@@ -61,29 +61,26 @@ impl Shared {
         if let Err(error) = stream.set_nodelay(true) {
             return tracing::debug!(%peer, %error, "a connection failed at once");
         }
-        let mut over = pin!(over(shutdown.clone(), self.idle));
-        let begin = async {
-            let (stream, alpn) = match tls {
-                None => (Transport::Plain(stream), None),
-                Some(tls) => self.handshake(stream, peer, &tls).await?,
-            };
-            let mut connection = Connection::new(stream, peer, alpn, self.limits);
-            let protocol = connection.protocol().await;
-            Some((connection, protocol))
+        let (stream, alpn) = match tls {
+            None => (Transport::Plain(stream), None),
+            Some(tls) => match self.handshake(stream, peer, &tls).await {
+                Some(agreed) => agreed,
+                None => return,
+            },
         };
-        let begun = tokio::select! {
-            begun = begin => begun,
+        let mut connection = Connection::new(stream, peer, alpn, self.limits);
+        // Whoever has just shaken hands gets its moment, too.
+        let mut over = pin!(over(shutdown.clone(), self.idle));
+        let protocol = tokio::select! {
+            protocol = connection.protocol() => protocol,
             () = &mut over => return,
         };
-        match begun {
-            None => {}
-            Some((connection, Ok(Protocol::Http1))) => {
-                self.http1(connection, peer, &shutdown, over).await;
-            }
-            Some((connection, Ok(Protocol::Http2))) => {
+        match protocol {
+            Ok(Protocol::Http1) => self.http1(connection, peer, &shutdown, over).await,
+            Ok(Protocol::Http2) => {
                 self.engine.process_new(Box::new(connection), &shutdown).await;
             }
-            Some((connection, Err(end))) => self.end(connection, peer, end).await,
+            Err(end) => self.end(connection, peer, end).await,
         }
     }
 
@@ -121,8 +118,15 @@ impl Shared {
         loop {
             let head = tokio::select! {
                 biased;
-                head = connection.next_head() => head,
-                () = &mut over => return,
+                head = connection.next_head() => Some(head),
+                () = &mut over => None,
+            };
+            let last = head.is_none();
+            let head = match head {
+                Some(head) => head,
+                None if connection.is_idle() => return,
+                // A request that has begun is waited for, also when draining.
+                None => connection.next_head().await,
             };
             if let Err(end) = head {
                 return self.end(*connection, peer, end).await;
@@ -135,6 +139,9 @@ impl Shared {
             let Some(reused) = self.engine.process_new_http(session, shutdown).await else {
                 return;
             };
+            if last {
+                return;
+            }
             let stream;
             (stream, settings) = reused.consume();
             let Ok(same) = stream.into_any().downcast() else { return };

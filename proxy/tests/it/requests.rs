@@ -476,6 +476,24 @@ async fn a_drain_finishes_what_is_under_way_and_accepts_no_more() {
 }
 
 #[tokio::test]
+async fn a_drain_waits_for_a_request_that_has_begun() {
+    let mut harness = Harness::with(|world| world.config.drain.idle_ms = 1).await;
+    let secret = harness.world.secret.clone();
+    let mut wire = harness.connect().await;
+    assert_eq!(wire.get("/v1/app_1/users", &secret).await.status, 200);
+    wire.send("GET /v1/app_1/users HTTP/1.1\r\nHost: a\r\n").await;
+    let mut idle = harness.connect().await;
+    assert_eq!(idle.get("/v1/app_1/users", &secret).await.status, 200);
+    let proxy = harness.proxy.take().expect("running");
+    let stopping = tokio::spawn(proxy.shutdown());
+    assert!(idle.is_closed().await, "the moment for idle ones is over");
+    wire.send(format!("Authorization: Bearer {secret}\r\n\r\n")).await;
+    let answer = wire.answer().await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    stopping.await.expect("stopped");
+}
+
+#[tokio::test]
 async fn a_rotated_key_shares_its_bucket_with_the_old_one() {
     let harness = Harness::with(|world| {
         world.workspace.rate_limit.requests = 2;

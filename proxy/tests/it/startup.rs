@@ -165,5 +165,6 @@ async fn no_secret_is_logged_and_a_signal_drains() {
     assert_eq!(lines[1]["path"], "/v1/app_1/users");
     assert_eq!((&lines[2]["status"], &lines[2]["code"]), (&401.into(), &"unauthorized".into()));
     assert_eq!(lines[0]["key"], "key_1");
+    assert_eq!((&lines[3]["status"], &lines[3]["path"]), (&400.into(), &"-".into()));
     harness.shipped(2).await;
 }

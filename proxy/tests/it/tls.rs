@@ -248,7 +248,7 @@ async fn a_slow_handshake_is_closed() {
 }
 
 #[tokio::test]
-async fn a_drain_closes_idle_connections_and_answers_what_is_under_way() {
+async fn a_drain_closes_idle_connections_in_order() {
     let mut world = World::start().await;
     let mut idle =
         connect(world.address(), "api.test", &world.pair.der, &[]).await.expect("trusted");
@@ -257,4 +257,20 @@ async fn a_drain_closes_idle_connections_and_answers_what_is_under_way() {
     let mut rest = Vec::new();
     let _ = idle.read_to_end(&mut rest).await;
     assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_agrees_on_http2_and_does_not_speak_it_is_closed() {
+    let world = World::with(|_, config| config.connections.header_timeout_ms = 100).await;
+    for begins in ["PRI * HTTP/2.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let mut stream =
+            connect(world.address(), "api.test", &world.pair.der, &["h2"]).await.expect("trusted");
+        stream.write_all(begins.as_bytes()).await.expect("sent");
+        let mut rest = Vec::new();
+        let _ =
+            tokio::time::timeout(std::time::Duration::from_secs(10), stream.read_to_end(&mut rest))
+                .await
+                .expect("closed in time");
+        assert!(rest.is_empty(), "{begins:?}");
+    }
 }
