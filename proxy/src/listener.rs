@@ -7,7 +7,6 @@
 
 mod body;
 pub mod connection;
-mod engine;
 mod head;
 mod pace;
 pub mod refusal;

@@ -7,22 +7,23 @@
 //!
 //! [`fault`]: Connection::fault
 
+mod engine;
+mod read;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use pingora::protocols::l4::socket::SocketAddr as EngineAddress;
 use pingora::protocols::{ALPN, SocketDigest};
 use pingora::proxy::Session;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufWriter, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
-use tokio_util::io::poll_read_buf;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
+use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::body::Body;
 use super::head::Reader;
@@ -37,9 +38,6 @@ const WRITE_BUFFER: usize = 4 * 1024;
 
 /// Read at once of a head.
 const READ_SIZE: usize = 4 * 1024;
-
-/// While a request is served, the next ones are read ahead up to this, to notice a closed end.
-const READ_AHEAD: usize = 16 * 1024;
 
 /// Most that is read after an answer before closing, so that the client gets to read it.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
@@ -80,9 +78,9 @@ enum Fault {
 }
 
 pub struct Connection {
-    pub(super) stream: BufWriter<Transport>,
-    pub(super) digest: Arc<SocketDigest>,
-    pub(super) alpn: Option<ALPN>,
+    stream: BufWriter<Transport>,
+    digest: Arc<SocketDigest>,
+    alpn: Option<ALPN>,
     limits: Limits,
     /// Read, not yet given to the engine.
     ahead: BytesMut,
@@ -241,133 +239,6 @@ impl Connection {
     pub fn under(session: &Session) -> Option<&Self> {
         let stream = session.as_downstream().stream()?;
         (**stream).as_any().downcast_ref()
-    }
-
-    fn poll_raw(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        let length = self.ahead.len().min(buffer.remaining());
-        buffer.put_slice(&self.ahead.split_to(length));
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_body(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        if self.ahead.is_empty() {
-            let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-            if read.is_pending() {
-                return self.poll_slow(context);
-            }
-            let length = buffer.filled().len() - before;
-            self.pace.received(length, Instant::now);
-            if length == 0 {
-                return read;
-            }
-        } else {
-            let length = self.ahead.len().min(buffer.remaining());
-            buffer.put_slice(&self.ahead.split_to(length));
-        }
-        let came = &buffer.filled()[before..];
-        match self.body.take(came) {
-            Ok(taken) => {
-                let rest = &came[taken..];
-                if !rest.is_empty() {
-                    let later = std::mem::take(&mut self.ahead);
-                    self.ahead.extend_from_slice(rest);
-                    self.ahead.unsplit(later);
-                }
-                buffer.set_filled(before + taken);
-                Poll::Ready(Ok(()))
-            }
-            Err(_) => {
-                self.fault = Some(Fault::Malformed);
-                buffer.set_filled(before);
-                Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
-            }
-        }
-    }
-
-    /// The client is waited for.
-    fn poll_slow(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.limits.body_bytes_per_second == 0 {
-            return Poll::Pending;
-        }
-        let begins = !self.pace.is_waiting();
-        let deadline = self.pace.wait(Instant::now());
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if begins {
-            timer.as_mut().reset(deadline);
-        }
-        if timer.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
-        }
-        self.fault = Some(Fault::Slow);
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    /// The message is over; the engine only looks whether the client goes away.
-    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.ended && self.ahead.len() < READ_AHEAD {
-            self.ahead.reserve(READ_SIZE);
-            match poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) if self.ahead.is_empty() => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(0)) => self.ended = true,
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            }
-        }
-        // Requests wait already; a client that then goes away is noticed when it is answered.
-        Poll::Pending
-    }
-
-    /// After a fault nothing is given on; reading ends with the client's closing.
-    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            self.ahead.clear();
-            self.ahead.reserve(READ_SIZE);
-            match poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(_) => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
-            }
-        }
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if *this.raw.get_mut() {
-            return this.poll_raw(context, buffer);
-        }
-        if this.fault.is_some() {
-            return this.poll_discard(context);
-        }
-        if this.head > 0 {
-            let length = this.head.min(buffer.remaining());
-            this.head -= length;
-            buffer.put_slice(&this.ahead[..length]);
-            this.ahead.advance(length);
-            return Poll::Ready(Ok(()));
-        }
-        if this.body.is_done() {
-            return this.poll_idle(context);
-        }
-        this.poll_body(context, buffer)
     }
 }
 

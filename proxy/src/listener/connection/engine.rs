@@ -14,7 +14,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::connection::Connection;
+use super::Connection;
 
 impl AsyncWrite for Connection {
     fn poll_write(
