@@ -77,6 +77,7 @@ impl Answer {
 pub struct Api {
     http: Client,
     urls: Urls,
+    email: String,
     token: Option<String>,
 }
 
@@ -95,7 +96,7 @@ pub struct Key {
 
 impl Api {
     pub fn anonymous(urls: &Urls) -> Self {
-        Self { http: http_client(), urls: urls.clone(), token: None }
+        Self { http: http_client(), urls: urls.clone(), email: String::new(), token: None }
     }
 
     /// A new user.
@@ -106,11 +107,18 @@ impl Api {
         let body = json!({ "email": email, "password": PASSWORD, "name": "A User" });
         let answer = api.post("/control/v1/auth/register", body).await.expect(201);
         api.token = Some(answer.text("/token"));
+        api.email = email;
         api
+    }
+
+    /// The same user in a new session.
+    pub async fn sign_in_again(&self) -> Self {
+        Self::login(&self.urls, &self.email, PASSWORD).await
     }
 
     pub async fn login(urls: &Urls, email: &str, password: &str) -> Self {
         let mut api = Self::anonymous(urls);
+        email.clone_into(&mut api.email);
         let body = json!({ "email": email, "password": password });
         let answer = api.post("/control/v1/auth/login", body).await.expect(200);
         api.token = Some(answer.text("/token"));

@@ -9,8 +9,19 @@ pub const TOOLS: &str = "E2E_TOOLS";
 /// Set: a client that is not installed fails its test instead of skipping it.
 pub const REQUIRE_CLIENTS: &str = "E2E_REQUIRE_CLIENTS";
 
+/// How many processes the long chaos test kills.
+pub const CHAOS_KILLS: &str = "CHAOS_KILLS";
+
+/// Makes a chaos test kill in the order in which an earlier one did.
+pub const CHAOS_SEED: &str = "CHAOS_SEED";
+
 /// The variable's value, if it is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "the tests have no configuration but this")]
 pub fn get(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The variable's value as a number, if it is set.
+pub fn number(name: &str) -> Option<u64> {
+    get(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }

@@ -10,11 +10,16 @@ use tokio::task::JoinSet;
 use crate::call::Caller;
 use crate::wait;
 
+/// How soon a caller that nobody listened to tries again.
+const AGAIN: Duration = Duration::from_millis(5);
+
 /// What became of the calls.
 #[derive(Debug, Default, Clone)]
 pub struct Tally {
     /// Whole answers by status.
     pub answered: BTreeMap<u16, u64>,
+    /// Answers of 503 by `error.reason`; none is `""`.
+    pub unavailable: BTreeMap<String, u64>,
     /// Sent, but the answer never came whole. The proxy may have admitted them or not.
     pub broken: u64,
 }
@@ -33,14 +38,23 @@ impl Tally {
         for (status, count) in &other.answered {
             *self.answered.entry(*status).or_default() += count;
         }
+        for (reason, count) in &other.unavailable {
+            *self.unavailable.entry(reason.clone()).or_default() += count;
+        }
         self.broken += other.broken;
     }
 
     async fn call(&mut self, caller: &Caller, path: &str) {
         match caller.try_get(path).await {
-            Ok(answer) => *self.answered.entry(answer.status).or_default() += 1,
-            // Nobody listened: not sent.
-            Err(error) if error.is_connect() => {}
+            Ok(answer) => {
+                *self.answered.entry(answer.status).or_default() += 1;
+                if answer.status == 503 {
+                    let reason = answer.body["error"]["reason"].as_str().unwrap_or_default();
+                    *self.unavailable.entry(reason.to_owned()).or_default() += 1;
+                }
+            }
+            // Nobody listened: not sent. Asking again at once would keep who starts from it.
+            Err(error) if error.is_connect() => tokio::time::sleep(AGAIN).await,
             Err(_) => self.broken += 1,
         }
     }

@@ -57,6 +57,10 @@ impl Process {
         }
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     /// Waits for it to end by itself.
     pub async fn exited(&mut self, deadline: Duration) -> ExitStatus {
         let what = format!("{} ends", self.name);
@@ -74,6 +78,19 @@ impl Process {
     pub fn kill_9(&mut self) {
         self.child.kill().expect("a child");
         self.child.wait().expect("a child");
+    }
+
+    /// The same to its children, once it is gone.
+    pub fn kill_9_with_children(&mut self) {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        self.kill_9();
+        // One that has ended by itself is no longer there to be killed.
+        let _ = Command::new("kill")
+            .arg("-9")
+            .args(children.unwrap_or_default().split_whitespace())
+            .stderr(Stdio::null())
+            .status();
     }
 
     /// The most memory that it has held so far, in bytes.

@@ -9,15 +9,17 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use crate::api::Application;
+use crate::api::{Application, http_client};
 use crate::call::Caller;
-use crate::database::Database;
+use crate::database::{Database, ask_sqlite};
 use crate::files;
 use crate::platform::ready;
 use crate::process::Process;
 use crate::turn::Turn;
 use crate::urls::Urls;
 use crate::wait;
+
+const UNSHIPPED_NONE: &str = "authsome_proxy_journal_unshipped_records 0";
 
 pub struct Split {
     pub control: Option<Process>,
@@ -30,12 +32,16 @@ pub struct Split {
 
 impl Split {
     pub async fn start() -> Self {
+        Self::start_on(Database::create()).await
+    }
+
+    /// `None`: on SQLite.
+    pub async fn start_on(database: Option<Database>) -> Self {
         let turn = Turn::among_others().await;
         let url = || format!("http://127.0.0.1:{}", free_port());
         let urls = Urls::default();
         urls.set(&url(), &url(), &url());
         let data = TempDir::new().expect("a temporary folder");
-        let database = Database::create();
         let mut split = Self { control: None, proxy: None, urls, data, database, _turn: turn };
         split.start_control().await;
         split.copy_token().await;
@@ -52,6 +58,13 @@ impl Split {
     }
 
     pub async fn start_control(&mut self) {
+        let mut process = self.spawn_control();
+        ready(&mut [&mut process], &[self.urls.control()]).await;
+        self.control = Some(process);
+    }
+
+    /// Starts the control plane only.
+    pub fn spawn_control(&self) -> Process {
         let folder = self.control_dir();
         let listen = address(&self.urls.control());
         let mut args = vec!["--data-dir", text(&folder), "--listen", &listen];
@@ -61,9 +74,7 @@ impl Split {
         }
         // The tests' upstreams are on this machine.
         let env = [("AUTHSOME_CONTROL__EGRESS__ALLOW", "[\"127.0.0.0/8\"]")];
-        let mut process = Process::start("authsome-control-plane", &args, &env);
-        ready(&mut [&mut process], &[self.urls.control()]).await;
-        self.control = Some(process);
+        Process::start("authsome-control-plane", &args, &env)
     }
 
     /// Starts the proxy and waits for it to be ready.
@@ -101,6 +112,25 @@ impl Split {
 
     pub fn caller(&self, application: &Application) -> Caller {
         Caller::new(&self.urls, &application.id, &application.secret_key)
+    }
+
+    /// Waits for every record of the proxy to be with the control plane.
+    pub async fn shipped(&self, deadline: Duration) {
+        let http = http_client();
+        let metrics = format!("{}/metrics", self.urls.proxy_admin());
+        wait::until("all usage is shipped", deadline, async || {
+            let text = http.get(&metrics).send().await.ok()?.text().await.ok()?;
+            text.lines().any(|line| line == UNSHIPPED_NONE).then_some(())
+        })
+        .await;
+    }
+
+    /// The one value that a query gives in the control plane's database.
+    pub fn ask_database(&self, sql: &str) -> String {
+        match &self.database {
+            Some(database) => database.ask(sql),
+            None => ask_sqlite(&self.control_dir().join("control-plane.db"), sql),
+        }
     }
 
     /// The proxy's files of one kind (`snapshots`, `journal`), newest last.
