@@ -7,8 +7,11 @@ pub mod cursor;
 pub mod frame;
 pub mod journal;
 pub mod read;
+mod seldom;
 pub mod ship;
+mod space;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +24,15 @@ use crate::limit::quota::Quotas;
 use crate::metrics::Metrics;
 use cursor::Cursor;
 use journal::Journal;
+use seldom::Seldom;
 
 /// Everything that is kept of usage on this proxy.
 pub struct Ledger {
     journal: Journal,
     when_full: config::WhenFull,
     metrics: Arc<Metrics>,
+    lost: Seldom,
+    unwritable: Seldom,
     /// Rung when there is something to ship.
     appended: Notify,
 }
@@ -58,8 +64,14 @@ impl Ledger {
         if unshipped > 0 {
             tracing::info!(records = unshipped, "usage records of earlier runs wait to be shipped");
         }
-        let ledger =
-            Self { journal, when_full: config.when_full, metrics, appended: Notify::new() };
+        let ledger = Self {
+            journal,
+            when_full: config.when_full,
+            metrics,
+            lost: Seldom::default(),
+            unwritable: Seldom::default(),
+            appended: Notify::new(),
+        };
         Ok((ledger, cursor))
     }
 
@@ -75,7 +87,9 @@ impl Ledger {
             Ok(()) => self.appended.notify_one(),
             Err(error) => {
                 self.metrics.ledger_lost.inc();
-                tracing::error!(%error, "a usage record is lost");
+                if let Some(before) = self.lost.due() {
+                    tracing::error!(%error, before, "a usage record is lost");
+                }
             }
         }
     }
@@ -100,15 +114,34 @@ impl Ledger {
             let ledger = self.clone();
             let synced = tokio::task::spawn_blocking(move || ledger.journal.sync()).await;
             if let Ok(Err(error)) = synced {
-                tracing::error!(%error, "the journal can't be brought to disk");
+                self.complain(&error);
             }
+        }
+    }
+
+    fn complain(&self, error: &io::Error) {
+        if self.unwritable.due().is_none() {
+            return;
+        }
+        if error.kind() == io::ErrorKind::StorageFull {
+            let dir = self.journal.dir().display();
+            match self.when_full {
+                config::WhenFull::Refuse => tracing::error!(
+                    %dir, "the disk is full: requests are refused until there is space again"
+                ),
+                config::WhenFull::Drop => tracing::error!(
+                    %dir, "the disk is full: requests are served, and soon without being billed"
+                ),
+            }
+        } else {
+            tracing::error!(%error, "the journal can't be brought to disk");
         }
     }
 
     /// Brings everything to the disk, for a shutdown.
     pub fn sync(&self) {
         if let Err(error) = self.journal.sync() {
-            tracing::error!(%error, "the journal can't be brought to disk");
+            self.complain(&error);
         }
     }
 }

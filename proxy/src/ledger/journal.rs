@@ -1,7 +1,8 @@
 //! The journal on disk: segments of one epoch per start of the process, appended to with one
 //! write(2) per record, so that a killed process has lost nothing; the disk follows with each
-//! [`Journal::sync`]. Its space is bounded. A failed write is undone, refused, and tried again on a
-//! fresh segment with the next sync. Reading is `read`'s, sending `ship`'s.
+//! [`Journal::sync`]. Its space is bounded, and held on the disk before it is needed: when no more
+//! can be had, there is no room for further requests, while records of those under way still fit.
+//! A failed write is undone, refused, and tried again on a fresh segment with the next sync. Reading is `read`'s, sending `ship`'s.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::cursor::Cursor;
 use super::frame::{self, Frames, Header};
+use super::space::Held;
 use crate::config;
 
 /// Kept free, so that requests under way when the journal fills up can still be recorded.
@@ -45,6 +47,7 @@ pub struct Segment {
 
 struct Writer {
     file: File,
+    held: Held,
     /// Oldest first; the last one is written to.
     segments: VecDeque<Segment>,
     next: u64,
@@ -60,6 +63,9 @@ pub struct Journal {
     writer: Mutex<Writer>,
     bytes: AtomicU64,
     unshipped: AtomicU64,
+    /// No space can be held ahead; records go to what is held.
+    short: AtomicBool,
+    /// A write failed; no record is taken.
     failing: AtomicBool,
 }
 
@@ -75,12 +81,23 @@ impl Journal {
         let (mut segments, damaged) = recover(dir, cursor)
             .with_context(|| format!("can't recover the journal in {}", dir.display()))?;
         let epoch = EpochId::new();
-        let (file, segment) = create(dir, epoch.as_str(), 1)
-            .with_context(|| format!("can't write the journal in {}", dir.display()))?;
+        let explain = || {
+            let dir = dir.display();
+            format!("can't write the journal in {dir}; make sure that it is writable and has space")
+        };
+        let (mut file, mut segment) = create(dir, epoch.as_str(), 1).with_context(explain)?;
+        let mut held = Held::default();
+        // On a full disk it starts all the same, and takes records as soon as there is space.
+        let failing = match begin(&mut file, &mut segment) {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => true,
+            Err(error) => return Err(error).with_context(explain),
+        };
+        let short = held.ahead(&file, segment.bytes).is_err();
         segments.push_back(segment);
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
         let writer =
-            Writer { file, segments, next: 1, buffer: Vec::with_capacity(1024), dirty: true };
+            Writer { file, held, segments, next: 1, buffer: Vec::with_capacity(1024), dirty: true };
         let journal = Self {
             dir: dir.to_owned(),
             epoch,
@@ -89,7 +106,8 @@ impl Journal {
             writer: Mutex::new(writer),
             bytes: AtomicU64::new(bytes),
             unshipped: AtomicU64::new(0),
-            failing: AtomicBool::new(false),
+            short: AtomicBool::new(short),
+            failing: AtomicBool::new(failing),
         };
         Ok((journal, damaged))
     }
@@ -112,7 +130,9 @@ impl Journal {
 
     /// Would an append succeed, as far as is known?
     pub fn has_room(&self) -> bool {
-        !self.failing.load(Ordering::Relaxed) && self.bytes() + RESERVE <= self.max_bytes
+        !self.short.load(Ordering::Relaxed)
+            && !self.failing.load(Ordering::Relaxed)
+            && self.bytes() + RESERVE <= self.max_bytes
     }
 
     /// Appends one record. When this returns, the record survives the end of the process. One that
@@ -135,10 +155,9 @@ impl Journal {
         if self.bytes() + length > self.max_bytes {
             return Err(AppendError::Full);
         }
-        let full = writer.segments.back().is_some_and(|active| active.bytes >= self.segment_bytes);
-        if full && let Err(error) = self.rotate(writer) {
-            self.failing.store(true, Ordering::Relaxed);
-            return Err(error.into());
+        // Trying again is the next sync's. Until then the record goes to what is held.
+        if !self.short.load(Ordering::Relaxed) && self.ahead(writer).is_err() {
+            self.short.store(true, Ordering::Relaxed);
         }
         let active = writer.segments.back_mut().expect("there is always an active segment");
         if let Err(error) = writer.file.write_all(&writer.buffer) {
@@ -155,38 +174,76 @@ impl Journal {
         Ok(())
     }
 
+    /// Has space held for the next records, in a new segment when the active one is full.
+    fn ahead(&self, writer: &mut Writer) -> io::Result<()> {
+        let active = writer.segments.back().expect("there is always an active segment");
+        if active.bytes >= self.segment_bytes {
+            self.rotate(writer)
+        } else {
+            writer.held.ahead(&writer.file, active.bytes)
+        }
+    }
+
+    /// Begins a new segment with space held; else the active one stays as it is.
     fn rotate(&self, writer: &mut Writer) -> io::Result<()> {
         if let Err(error) = writer.file.sync_data() {
             tracing::error!(%error, "a full segment can't be brought to disk");
         }
-        let (file, segment) = create(&self.dir, self.epoch.as_str(), writer.next)?;
+        let (mut file, mut segment) = create(&self.dir, self.epoch.as_str(), writer.next)?;
+        let mut held = Held::default();
+        let begun = begin(&mut file, &mut segment).and_then(|()| held.ahead(&file, segment.bytes));
+        if let Err(error) = begun {
+            let _ = fs::remove_file(&segment.path);
+            return Err(error);
+        }
         self.bytes.fetch_add(segment.bytes, Ordering::Relaxed);
         if let Some(active) = writer.segments.back_mut() {
             active.active = false;
+            // What it holds beyond its end is no longer needed.
+            let length = writer.file.metadata().map_or(active.bytes, |meta| meta.len());
+            let _ = writer.file.set_len(length.min(active.bytes));
         }
         writer.segments.push_back(segment);
         writer.file = file;
+        writer.held = held;
         Ok(())
     }
 
-    /// Brings what was appended to the disk. After a failed write it begins a new segment, and
-    /// when that works the journal takes records again.
+    /// Brings what was appended to the disk. When a write failed or space was short it tries
+    /// again, and when that works the journal has room again.
     pub fn sync(&self) -> io::Result<()> {
-        if self.failing.load(Ordering::Relaxed) {
-            let mut writer = self.writer.lock();
-            let empty = writer.segments.back().is_some_and(|active| active.last < active.first);
-            if empty {
-                // Its name would be the new one's.
-                let header = Header { epoch: self.epoch.to_string(), first: writer.next }.encode();
-                writer.file.set_len(header.len() as u64)?;
-                writer.file.sync_data()?;
-            } else {
-                self.rotate(&mut writer)?;
-            }
-            self.failing.store(false, Ordering::Relaxed);
-            tracing::info!("the journal can be written again");
-            return Ok(());
+        if !self.failing.load(Ordering::Relaxed) && !self.short.load(Ordering::Relaxed) {
+            return self.sync_file();
         }
+        {
+            let mut writer = self.writer.lock();
+            if self.failing.load(Ordering::Relaxed) {
+                self.begin_again(&mut writer)?;
+                self.failing.store(false, Ordering::Relaxed);
+            }
+            self.ahead(&mut writer)?;
+            self.short.store(false, Ordering::Relaxed);
+        }
+        tracing::info!("the journal can be written again");
+        self.sync_file()
+    }
+
+    /// After a failed write.
+    fn begin_again(&self, writer: &mut Writer) -> io::Result<()> {
+        let Writer { file, held, segments, .. } = &mut *writer;
+        let active = segments.back_mut().expect("there is always an active segment");
+        if active.last >= active.first {
+            return self.rotate(writer);
+        }
+        // It is empty, and a new one would have its name if no number was used up since.
+        let before = active.bytes;
+        *held = Held::default();
+        begin(file, active)?;
+        self.bytes.fetch_add(active.bytes - before, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync_file(&self) -> io::Result<()> {
         let file = {
             let mut writer = self.writer.lock();
             if !std::mem::take(&mut writer.dirty) {
@@ -212,11 +269,20 @@ impl Journal {
                 && active.last <= cursor.watermark(&active.epoch)
                 && !self.has_room();
             if spent {
-                if self.failing.load(Ordering::Relaxed) {
+                let disk =
+                    self.failing.load(Ordering::Relaxed) || self.short.load(Ordering::Relaxed);
+                if disk {
                     // The disk may be full: its space is what the next segment needs.
                     writer.file.set_len(0)?;
+                    // Until there is one: nothing can be appended to what has lost its header.
+                    self.failing.store(true, Ordering::Relaxed);
                 }
                 self.rotate(&mut writer)?;
+                if disk {
+                    self.failing.store(false, Ordering::Relaxed);
+                    self.short.store(false, Ordering::Relaxed);
+                    tracing::info!("the journal can be written again");
+                }
             }
             let done = |segment: &Segment| {
                 !segment.active && segment.last <= cursor.watermark(&segment.epoch)
@@ -236,23 +302,21 @@ impl Journal {
     }
 }
 
+/// Makes an empty file. On most file systems that goes well on a full disk too.
 fn create(dir: &Path, epoch: &str, first: u64) -> io::Result<(File, Segment)> {
     let path = dir.join(format!("{epoch}-{first:020}.seg"));
-    let header = Header { epoch: epoch.to_owned(), first }.encode();
-    let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
-    if let Err(error) = file.write_all(&header) {
-        let _ = fs::remove_file(&path);
-        return Err(error);
-    }
-    let segment = Segment {
-        path,
-        epoch: epoch.to_owned(),
-        first,
-        last: first - 1,
-        bytes: header.len() as u64,
-        active: true,
-    };
-    Ok((file, segment))
+    let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+    let epoch = epoch.to_owned();
+    Ok((file, Segment { path, epoch, first, last: first - 1, bytes: 0, active: true }))
+}
+
+/// Writes the header of a segment without records.
+fn begin(file: &mut File, segment: &mut Segment) -> io::Result<()> {
+    let header = Header { epoch: segment.epoch.clone(), first: segment.first }.encode();
+    file.set_len(0)?;
+    file.write_all(&header)?;
+    segment.bytes = header.len() as u64;
+    Ok(())
 }
 
 /// Reads every segment through: cuts torn tails, deletes what is empty or confirmed. Names sort by
@@ -286,8 +350,9 @@ fn recover(dir: &Path, cursor: &Cursor) -> io::Result<(VecDeque<Segment>, usize)
             Some(last) if last > cursor.watermark(&header.epoch) => {
                 if frames.good < bytes.len() {
                     tracing::warn!(path = %path.display(), "a torn record is cut off");
-                    OpenOptions::new().write(true).open(&path)?.set_len(frames.good as u64)?;
                 }
+                // Also gives back the space that was held beyond its end.
+                OpenOptions::new().write(true).open(&path)?.set_len(frames.good as u64)?;
                 segments.push_back(Segment {
                     path,
                     epoch: header.epoch,

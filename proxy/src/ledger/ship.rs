@@ -2,6 +2,7 @@
 //! jittered back-off while that fails. Nothing is ever dropped here; a batch that is sent twice is
 //! applied once, by its node, epoch and sequence numbers. The answers carry the fleet's totals.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -160,19 +161,34 @@ impl Shipper {
         let due = idle || few || state.saved_at.elapsed() >= SAVE_EVERY;
         if due && state.cursor.confirmed != state.saved.confirmed {
             state.cursor.totals = self.quotas.confirmed(Month::of(self.clock.now()));
-            let dir = self.ledger.journal.dir();
-            if state.cursor.save(dir).is_err() {
-                // On a full disk the cursor needs the very space that what is confirmed holds.
-                // Ending between the two costs the totals, which the control plane tells anew.
-                self.ledger.journal.confirmed(&state.cursor, 0)?;
-                state.cursor.save(dir)?;
+            if self.write(&state.cursor)? {
+                state.saved = state.cursor.clone();
+                state.saved_at = Instant::now();
             }
-            state.saved = state.cursor.clone();
-            state.saved_at = Instant::now();
         }
         self.ledger.journal.confirmed(&state.saved, records)?;
         let live = self.ledger.journal.segments();
         state.cursor.confirmed.retain(|epoch, _| live.iter().any(|it| it.epoch == *epoch));
         Ok(())
+    }
+
+    /// Brings the cursor to the disk; `false` when that is full. It is tried again, and meanwhile
+    /// an older cursor there does no harm.
+    fn write(&self, cursor: &Cursor) -> anyhow::Result<bool> {
+        let dir = self.ledger.journal.dir();
+        if cursor.save(dir).is_ok() {
+            return Ok(true);
+        }
+        // On a full disk the cursor needs the very space that what is confirmed holds. Ending
+        // between the two costs the totals, which the control plane tells anew.
+        self.ledger.journal.confirmed(cursor, 0)?;
+        match cursor.save(dir) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                self.ledger.complain(&error);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -136,11 +136,14 @@ impl Harness {
     }
 
     pub async fn with(change: impl FnOnce(&mut World)) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder"), change).await
+    }
+
+    pub async fn start_in(dir: TempDir, change: impl FnOnce(&mut World)) -> Self {
         let upstream = Upstream::start().await;
         let mut world = World::new(&upstream);
         change(&mut world);
         let control = Control::start(world.changes()).await;
-        let dir = tempfile::tempdir().expect("a folder");
         let mut harness = Self { dir, upstream, control, world, proxy: None };
         harness.restart().await;
         harness.ready().await;

@@ -6,6 +6,7 @@ mod control;
 mod corpus;
 mod frames;
 mod framing;
+mod full_disk;
 mod harness;
 mod hostile;
 mod ledger;
