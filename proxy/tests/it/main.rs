@@ -1,6 +1,7 @@
 //! The real proxy on free ports, in front of an upstream and behind a control plane that both live
 //! in the test and speak the real protocols. Nothing is mocked inside the proxy.
 
+mod clock;
 mod config;
 mod control;
 mod corpus;
