@@ -29,7 +29,6 @@ pub struct Ctx {
     pub admitted: Option<Admitted>,
     pub recorded: bool,
     pub choice: Option<Choice>,
-    pub attempt: usize,
     /// The next attempt's peer, when it is known already.
     pub next_peer: Option<Box<HttpPeer>>,
     /// Why the request fails, when it is we who ended it.
@@ -60,7 +59,6 @@ impl Ctx {
             admitted: None,
             recorded: false,
             choice: None,
-            attempt: 0,
             next_peer: None,
             failure: None,
             status: 0,

@@ -5,6 +5,7 @@
 //! A request is counted when it takes its quota, and from then on recorded exactly once: with the
 //! last bytes of its response, before they are sent; or when it fails, before that is told.
 
+mod attempt;
 mod decide;
 mod forward;
 mod respond;
@@ -33,13 +34,15 @@ use crate::ledger::Ledger;
 use crate::listener::connection::Connection;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
-use crate::upstream;
 use crate::upstream::address::Resolver;
+use crate::upstream::registry::Pools;
 
 pub struct Gateway {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub ledger: Arc<Ledger>,
-    pub resolver: Resolver,
+    pub resolver: Arc<Resolver>,
+    /// What is known of applications' upstreams.
+    pub pools: Arc<Pools>,
     /// Where the built-in echo listens.
     pub echo: SocketAddr,
     pub clock: Clock,
@@ -50,14 +53,6 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The next attempt's peer; the address is resolved and judged here.
-    async fn next_peer(&self, ctx: &Ctx, streaming: bool) -> Result<Box<HttpPeer>, Cause> {
-        let choice = ctx.choice.as_ref().ok_or(Cause::Internal)?;
-        let snapshot = ctx.snapshot.as_deref().ok_or(Cause::Internal)?;
-        let peer = choice.peer(ctx.attempt, streaming, snapshot, &self.resolver).await?;
-        Ok(Box::new(peer))
-    }
-
     /// Records the request if it was admitted and is not recorded yet.
     fn record(&self, ctx: &mut Ctx) {
         let Some(admitted) = &ctx.admitted else { return };
@@ -226,6 +221,7 @@ impl ProxyHttp for Gateway {
         ctx.upstream_us = ctx
             .upstream_started
             .map(|at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX));
+        self.answered(ctx);
         forward::clean_response(response, ctx);
         respond::stamp(response, ctx)?;
         if !switching && forward::is_bodiless(session.req_header(), response, ctx) {
@@ -256,11 +252,8 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.metrics.upstream_errors.with_label_values(&["connect"]).inc();
-        ctx.attempt += 1;
-        // Nothing was sent, so another may be tried whatever the method.
-        let attempts = ctx.choice.as_ref().map_or(1, upstream::Choice::attempts);
-        error.set_retry(ctx.attempt < attempts);
+        let retry = self.not_connected(ctx, &error);
+        error.set_retry(retry);
         error
     }
 
@@ -272,19 +265,8 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
         client_reused: bool,
     ) -> Box<Error> {
-        if *error.esource() == ErrorSource::Upstream {
-            self.metrics.upstream_errors.with_label_values(&["exchange"]).inc();
-        }
-        // A kept connection that the upstream closed meanwhile: once more, if nothing is lost.
-        let replayable = session.req_header().method.is_idempotent()
-            && ctx.bytes_in == 0
-            && session.response_written().is_none()
-            && ctx.status == 0;
-        if replayable && ctx.failure.is_none() {
-            error.retry.decide_reuse(client_reused);
-        } else {
-            error.set_retry(false);
-        }
+        let retry = self.broken_off(session, ctx, &error, client_reused);
+        error.set_retry(retry);
         error
     }
 

@@ -49,6 +49,8 @@ use sync::Sync;
 use sync::client::Client;
 use upstream::address::Resolver;
 use upstream::echo::Echo;
+use upstream::probe::Prober;
+use upstream::registry::Pools;
 
 /// This release, as it is told the control plane.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -109,10 +111,14 @@ impl Proxy {
         });
         let shipper =
             Arc::new(Shipper::new(ledger.clone(), cursor, client, quotas, clock.clone(), node));
+        let resolver = Arc::new(Resolver::default());
+        let pools = Arc::new(Pools::new(metrics.clone()));
+        let prober = Arc::new(Prober::new(snapshot.clone(), pools.clone(), resolver.clone()));
         let gateway = Gateway {
             snapshot: snapshot.clone(),
             ledger: ledger.clone(),
-            resolver: Resolver::default(),
+            resolver,
+            pools,
             echo: echo.address,
             clock,
             metrics: metrics.clone(),
@@ -142,6 +148,7 @@ impl Proxy {
             spawn(ledger.clone().sync_forever(fsync)),
             spawn(sync_store(store.clone())),
             spawn(admin_server.serve(admin)),
+            spawn(prober.run()),
         ];
         tracing::info!(
             listen = %listener.address,

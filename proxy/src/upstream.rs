@@ -1,95 +1,86 @@
-//! Where a request goes: the application's URLs in turn, or the platform's default. It yields an
+//! Where a request goes: to one of its application's URLs, or the platform's default. It yields an
 //! engine peer with a checked address and every time-out set; connecting is the engine's. A user's
 //! URL may lead to public addresses only, judged on the very address that is connected to.
+//!
+//! `pool` has the state of an application's URLs, `balance` chooses among them, `health`, `breaker`
+//! and `budget` decide what failures lead to, `probe` asks for health; `docs/upstreams.md` tells
+//! the user.
 
 pub mod address;
+pub mod balance;
+pub mod base;
+pub mod breaker;
+mod budget;
 pub mod echo;
+pub mod health;
+pub mod pool;
+pub mod probe;
+pub mod registry;
+pub mod tls;
+mod window;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use authsome_shared::egress;
 use authsome_shared::snapshot::Timeouts;
-use http::HeaderValue;
 use pingora::upstreams::peer::HttpPeer;
-use url::{Host, Url};
 
+use crate::admit::Admitted;
 use crate::denied::Cause;
 use crate::snapshot::Snapshot;
-use crate::snapshot::entity::{Application, DefaultUpstream};
+use crate::snapshot::entity::{Application, DefaultUpstream, Upstream};
 use address::Resolver;
+use balance::Places;
+use base::Base;
+use breaker::Pass;
+use pool::{Flight, Pool};
+use registry::Pools;
 
-/// Most attempts to connect, over all URLs of an application.
-pub const MAX_ATTEMPTS: usize = 3;
+/// Most attempts after the first.
+pub const MAX_RETRIES: usize = 3;
+
+/// Most attempts, over all URLs of an application.
+pub const MAX_ATTEMPTS: usize = MAX_RETRIES + 1;
 
 /// How long an idle connection to an upstream is kept for the next request.
 const KEEP_IDLE: Duration = Duration::from_secs(30);
 
-/// A base URL, taken apart once.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Base {
-    pub tls: bool,
-    pub host: Host<String>,
-    pub port: u16,
-    /// Put before the request's path; without a slash at its end.
-    pub path: String,
-    /// `Host` for requests to it.
-    pub authority: HeaderValue,
-    /// Name for TLS; never empty, because an empty one would switch verification off.
-    name: String,
-}
-
-impl Base {
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let url =
-            Url::parse(text).map_err(|error| format!("an upstream URL is invalid: {error}"))?;
-        let tls = match url.scheme() {
-            "http" => false,
-            "https" => true,
-            other => return Err(format!("an upstream URL has the scheme `{other}`")),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("an upstream URL holds a user name or password".into());
-        }
-        let host = url.host().ok_or("an upstream URL has no host")?.to_owned();
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_string(),
-        };
-        Ok(Self {
-            tls,
-            port: url.port_or_known_default().ok_or("an upstream URL has no port")?,
-            path: url.path().trim_end_matches('/').to_owned(),
-            authority: HeaderValue::from_str(&authority)
-                .map_err(|_| "an upstream URL's host is invalid")?,
-            name: match &host {
-                Host::Ipv6(address) => address.to_string(),
-                other => other.to_string(),
-            },
-            host,
-        })
-    }
-}
-
 /// The upstream chosen for one request.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Choice {
     Echo { address: SocketAddr },
-    Bases { first: usize, application: Arc<Application> },
     Default { base: Arc<Base> },
+    Own(Own),
 }
 
-/// Chooses; fails when there is nothing to choose from.
+/// One of the application's own URLs, and which were tried before it.
+#[derive(Debug)]
+pub struct Own {
+    application: Arc<Application>,
+    pool: Arc<Pool>,
+    /// Whose request it is, as a hash.
+    subject: u64,
+    place: usize,
+    tried: Places,
+    retries: usize,
+    /// Its outcome has not been told yet.
+    open: bool,
+    pass: Option<Pass>,
+    /// Replaced by the next attempt's.
+    flight: Flight,
+}
+
+/// Chooses; fails when there is nothing to choose from, or the breaker is open.
 pub fn choose(
     snapshot: &Snapshot,
-    application: &Arc<Application>,
+    admitted: &Admitted,
+    pools: &Pools,
     echo: SocketAddr,
 ) -> Result<Choice, Cause> {
-    if let Some(upstream) = &application.upstream {
-        let first = upstream.turn.fetch_add(1, Ordering::Relaxed);
-        return Ok(Choice::Bases { first, application: application.clone() });
+    if let Some(upstream) = &admitted.application.upstream {
+        return Own::new(admitted, upstream, pools).map(Choice::Own);
     }
     match snapshot.default_upstream.as_deref() {
         Some(DefaultUpstream::Echo) => Ok(Choice::Echo { address: echo }),
@@ -98,72 +89,192 @@ pub fn choose(
     }
 }
 
-impl Choice {
-    /// How many times connecting may be tried.
-    pub fn attempts(&self) -> usize {
-        match self {
-            Self::Bases { application, .. } => {
-                let bases = application.upstream.as_ref().map_or(1, |it| it.bases.len());
-                bases.clamp(1, MAX_ATTEMPTS)
-            }
-            Self::Echo { .. } | Self::Default { .. } => 1,
+impl Own {
+    fn new(admitted: &Admitted, upstream: &Upstream, pools: &Pools) -> Result<Self, Cause> {
+        let pool = pools.of(&admitted.application, upstream);
+        let now = pools.now();
+        if let Some(wait) = pool.closed_for(now) {
+            return Err(Cause::BreakerOpen { retry_after: wait.div_ceil(1_000).max(1) });
+        }
+        let subject = if pool.needs_subject() {
+            let key = &admitted.key;
+            balance::hash(key.first().unwrap_or(&key.id).as_str())
+        } else {
+            0
+        };
+        let place = pool.choose(Places::NONE, subject, now);
+        Ok(Self {
+            application: admitted.application.clone(),
+            subject,
+            place,
+            tried: Places::NONE.with(place),
+            retries: 0,
+            open: false,
+            pass: None,
+            flight: pool.start(place),
+            pool: pool.clone(),
+        })
+    }
+
+    fn upstream(&self) -> &Upstream {
+        self.application.upstream.as_ref().expect("only an application with one makes this choice")
+    }
+
+    /// Nothing can refuse the request any more: its first attempt begins.
+    fn begin(&mut self, now: u64) {
+        self.pool.count_request(now);
+        self.attempt(now);
+    }
+
+    fn attempt(&mut self, now: u64) {
+        self.pass = self.pool.pass(now);
+        self.open = true;
+    }
+
+    /// Tells how the attempt ended; what comes later of the same attempt does not count.
+    fn end(&mut self, well: bool, pools: &Pools) {
+        if !std::mem::take(&mut self.open) {
+            return;
+        }
+        let now = pools.now();
+        if well {
+            self.pool.answered(self.place, now);
+        } else if self.pool.failed(self.place, now) {
+            pools.metrics.upstream.ejections.inc();
+        }
+        if let Some(pass) = self.pass.take()
+            && self.pool.tell(pass, well, now)
+        {
+            pools.metrics.upstream.breakers_opened.inc();
         }
     }
 
-    /// The base of the given attempt; the echo has none.
-    pub fn base(&self, attempt: usize) -> Option<&Base> {
+    /// Moves on to one more attempt, if there may be one: at the same URL or another.
+    fn retry(&mut self, same: bool, pools: &Pools) -> bool {
+        let now = pools.now();
+        if self.retries >= self.upstream().retries || self.pool.closed_for(now).is_some() {
+            return false;
+        }
+        let taken = self.pool.take_retry(now);
+        let outcome = if taken { "made" } else { "over_budget" };
+        pools.metrics.upstream.retries.with_label_values(&[outcome]).inc();
+        if taken {
+            self.retries += 1;
+            if !same {
+                self.place = self.pool.choose(self.tried, self.subject, now);
+                self.tried = self.tried.with(self.place);
+                drop(std::mem::replace(&mut self.flight, self.pool.start(self.place)));
+            }
+            self.attempt(now);
+        }
+        taken
+    }
+}
+
+impl Choice {
+    /// The request is on its way.
+    pub fn begin(&mut self, pools: &Pools) {
+        if let Self::Own(own) = self {
+            own.begin(pools.now());
+        }
+    }
+
+    /// A response came.
+    pub fn answered(&mut self, pools: &Pools) {
+        if let Self::Own(own) = self {
+            own.end(true, pools);
+        }
+    }
+
+    /// No response will come of this attempt, by the upstream's fault.
+    pub fn failed(&mut self, pools: &Pools) {
+        if let Self::Own(own) = self {
+            own.end(false, pools);
+        }
+    }
+
+    /// Moves on to one more attempt, if there may be one: at the same URL or another.
+    pub fn retry(&mut self, same: bool, pools: &Pools) -> bool {
+        match self {
+            Self::Own(own) => own.retry(same, pools),
+            Self::Echo { .. } | Self::Default { .. } => false,
+        }
+    }
+
+    /// The base of this attempt; the echo has none.
+    pub fn base(&self) -> Option<&Base> {
         match self {
             Self::Echo { .. } => None,
             Self::Default { base } => Some(base),
-            Self::Bases { first, application } => {
-                let bases = &application.upstream.as_ref()?.bases;
-                bases.get(first.wrapping_add(attempt) % bases.len()).map(|base| &**base)
-            }
-        }
-    }
-
-    fn timeouts(&self) -> Timeouts {
-        match self {
-            Self::Bases { application, .. } => {
-                application.upstream.as_ref().map_or_else(Timeouts::default, |it| it.timeouts)
-            }
-            Self::Echo { .. } | Self::Default { .. } => Timeouts::default(),
+            Self::Own(own) => own.upstream().bases.get(own.place).map(|base| &**base),
         }
     }
 
     pub fn preserve_host(&self) -> bool {
         match self {
-            Self::Bases { application, .. } => {
-                application.upstream.as_ref().is_some_and(|it| it.preserve_host)
-            }
+            Self::Own(own) => own.upstream().preserve_host,
             Self::Echo { .. } | Self::Default { .. } => false,
         }
     }
 
-    /// The peer for an attempt. `streaming`: the client expects an answer with long pauses.
+    /// The peer for this attempt. `streaming`: the client expects an answer with long pauses.
     pub async fn peer(
         &self,
-        attempt: usize,
         streaming: bool,
         snapshot: &Snapshot,
         resolver: &Resolver,
     ) -> Result<HttpPeer, Cause> {
-        let timeouts = self.timeouts();
-        let (address, tls, name) = match (self, self.base(attempt)) {
-            (Self::Echo { address }, _) => (*address, false, String::new()),
-            (_, None) => return Err(Cause::Unavailable("no_upstream")),
-            (_, Some(base)) => {
-                let limit = millis(timeouts.connect_ms);
-                let found = resolver.resolve(&base.host, limit).await?;
-                let exempt = matches!(self, Self::Default { .. });
-                let address = pick(&found, attempt, exempt, snapshot)?;
-                (SocketAddr::new(address, base.port), base.tls, base.name.clone())
+        let (mut peer, timeouts) = match self {
+            Self::Echo { address } => {
+                (HttpPeer::new(*address, false, String::new()), Timeouts::default())
+            }
+            Self::Default { base } => {
+                let timeouts = Timeouts::default();
+                let found = resolver.resolve(&base.host, millis(timeouts.connect_ms)).await?;
+                let address = pick(&found, 0, true, snapshot)?;
+                (peer(base, address, None)?, timeouts)
+            }
+            Self::Own(own) => {
+                let upstream = own.upstream();
+                let peer = own_peer(upstream, own.place, own.retries, snapshot, resolver).await?;
+                (peer, upstream.timeouts)
             }
         };
-        let mut peer = HttpPeer::new(address, tls, name);
         set_timeouts(&mut peer, timeouts, streaming);
         Ok(peer)
     }
+}
+
+/// The peer for one of an application's URLs, without time-outs.
+async fn own_peer(
+    upstream: &Upstream,
+    place: usize,
+    attempt: usize,
+    snapshot: &Snapshot,
+    resolver: &Resolver,
+) -> Result<HttpPeer, Cause> {
+    let base = upstream.bases.get(place).ok_or(Cause::Internal)?;
+    let found = resolver.resolve(&base.host, millis(upstream.timeouts.connect_ms)).await?;
+    let address = pick(&found, attempt, false, snapshot)?;
+    peer(base, address, upstream.tls.as_ref())
+}
+
+fn peer(base: &Base, address: IpAddr, tls: Option<&tls::Tls>) -> Result<HttpPeer, Cause> {
+    let address = SocketAddr::new(address, base.port);
+    if !base.tls {
+        return Ok(HttpPeer::new(address, false, String::new()));
+    }
+    let name = tls.and_then(|tls| tls.name.as_deref()).unwrap_or(&base.name);
+    if name.is_empty() {
+        // The engine would verify nothing.
+        return Err(Cause::Internal);
+    }
+    let mut peer = HttpPeer::new(address, true, name.to_owned());
+    if let Some(tls) = tls {
+        peer.options.ca.clone_from(&tls.ca);
+        peer.group_key = tls.group;
+    }
+    Ok(peer)
 }
 
 /// The addresses that may be connected to, taken in turn.
@@ -208,19 +319,6 @@ fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts, streaming: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base_urls_are_taken_apart() {
-        let base = Base::parse("https://api.example.com:8443/base/").expect("valid");
-        assert_eq!((base.tls, base.port, &*base.path), (true, 8443, "/base"));
-        assert_eq!(base.authority, "api.example.com:8443");
-        let base = Base::parse("http://[::1]").expect("valid");
-        assert_eq!((base.tls, base.port, &*base.path), (false, 80, ""));
-        assert_eq!((base.authority.to_str().ok(), &*base.name), (Some("[::1]"), "::1"));
-        for bad in ["", "example.com", "ftp://a", "http://", "http://u:p@a", "http://a b"] {
-            assert!(Base::parse(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn only_allowed_addresses_are_connected_to() {
