@@ -72,6 +72,17 @@ pub struct Own {
     flight: Flight,
 }
 
+/// Where one more attempt would go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// To the same URL: that was a kept connection which had ended.
+    Same,
+    /// To a URL that was not tried, if there is one.
+    Any,
+    /// Only to a URL that was not tried.
+    Other,
+}
+
 /// Chooses; fails when there is nothing to choose from, or the breaker is open.
 pub fn choose(
     snapshot: &Snapshot,
@@ -149,10 +160,11 @@ impl Own {
         }
     }
 
-    /// Moves on to one more attempt, if there may be one: at the same URL or another.
-    fn retry(&mut self, same: bool, pools: &Pools) -> bool {
+    fn retry(&mut self, next: Next, pools: &Pools) -> bool {
         let now = pools.now();
-        if self.retries >= self.upstream().retries || self.pool.closed_for(now).is_some() {
+        let spent = self.retries >= self.upstream().retries;
+        let nowhere = next == Next::Other && self.pool.all().without(self.tried).is_empty();
+        if spent || nowhere || self.pool.closed_for(now).is_some() {
             return false;
         }
         let taken = self.pool.take_retry(now);
@@ -160,7 +172,7 @@ impl Own {
         pools.metrics.upstream.retries.with_label_values(&[outcome]).inc();
         if taken {
             self.retries += 1;
-            if !same {
+            if next != Next::Same {
                 self.place = self.pool.choose(self.tried, self.subject, now);
                 self.tried = self.tried.with(self.place);
                 drop(std::mem::replace(&mut self.flight, self.pool.start(self.place)));
@@ -193,10 +205,10 @@ impl Choice {
         }
     }
 
-    /// Moves on to one more attempt, if there may be one: at the same URL or another.
-    pub fn retry(&mut self, same: bool, pools: &Pools) -> bool {
+    /// Moves on to one more attempt, if there may be one.
+    pub fn retry(&mut self, next: Next, pools: &Pools) -> bool {
         match self {
-            Self::Own(own) => own.retry(same, pools),
+            Self::Own(own) => own.retry(next, pools),
             Self::Echo { .. } | Self::Default { .. } => false,
         }
     }

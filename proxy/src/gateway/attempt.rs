@@ -10,6 +10,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 use super::Gateway;
 use crate::ctx::Ctx;
 use crate::denied::Cause;
+use crate::upstream::Next;
 
 impl Gateway {
     /// The attempt's peer; its address is resolved and judged here. A URL that leads nowhere is a
@@ -27,7 +28,7 @@ impl Gateway {
                 Err(cause) => {
                     self.metrics.upstream_errors.with_label_values(&["address"]).inc();
                     choice.failed(&self.pools);
-                    if !choice.retry(false, &self.pools) {
+                    if !choice.retry(Next::Any, &self.pools) {
                         return Err(cause);
                     }
                 }
@@ -50,7 +51,7 @@ impl Gateway {
         if *error.etype() != ErrorType::InternalError {
             choice.failed(&self.pools);
         }
-        choice.retry(false, &self.pools)
+        choice.retry(Next::Any, &self.pools)
     }
 
     /// The exchange ended before its time, from either side. May another be tried?
@@ -72,9 +73,15 @@ impl Gateway {
         if !stale {
             choice.failed(&self.pools);
         }
+        let next = match error.etype() {
+            _ if stale => Next::Same,
+            // Whoever has been silent for so long is not asked again.
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout => Next::Other,
+            _ => Next::Any,
+        };
         session.req_header().method.is_idempotent()
             && ctx.bytes_in == 0
             && ctx.failure.is_none()
-            && choice.retry(stale, &self.pools)
+            && choice.retry(next, &self.pools)
     }
 }

@@ -124,6 +124,10 @@ impl Pool {
         self.checked && self.servers[place].down.load(Ordering::Relaxed)
     }
 
+    pub fn all(&self) -> Places {
+        Places::first(self.servers.len())
+    }
+
     pub fn servers(&self) -> &[Arc<Server>] {
         &self.servers
     }
@@ -139,7 +143,7 @@ impl Pool {
         if self.servers.len() == 1 {
             return 0;
         }
-        let all = Places::first(self.servers.len());
+        let all = self.all();
         let places_in = self.places_in(now);
         let among = [places_in.without(tried), all.without(tried), places_in]
             .into_iter()

@@ -10,4 +10,5 @@ mod limits;
 mod requests;
 mod startup;
 mod upstream;
+mod upstreams;
 mod wire;
