@@ -11,6 +11,7 @@ mod forward;
 mod respond;
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,9 +21,10 @@ use authsome_shared::clock::Clock;
 use authsome_shared::usage::UsageRecord;
 use bytes::Bytes;
 use chrono::SecondsFormat;
-use http::header::UPGRADE;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -36,6 +38,7 @@ use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::upstream::address::Resolver;
 use crate::upstream::registry::Pools;
+use crate::upstream::silence::Sockets;
 
 pub struct Gateway {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
@@ -43,6 +46,8 @@ pub struct Gateway {
     pub resolver: Arc<Resolver>,
     /// What is known of applications' upstreams.
     pub pools: Arc<Pools>,
+    /// Connections to upstreams that may have to be ended.
+    pub sockets: Arc<Sockets>,
     /// Where the built-in echo listens.
     pub echo: SocketAddr,
     pub clock: Clock,
@@ -116,15 +121,6 @@ fn path_only(target: &[u8]) -> String {
     String::from_utf8_lossy(&target[..end]).into_owned()
 }
 
-/// Does the client expect an answer with long pauses?
-fn streaming(request: &RequestHeader) -> bool {
-    request.headers.contains_key(UPGRADE)
-        || request
-            .headers
-            .get(http::header::ACCEPT)
-            .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
-}
-
 #[async_trait]
 impl ProxyHttp for Gateway {
     type CTX = Ctx;
@@ -154,7 +150,7 @@ impl ProxyHttp for Gateway {
         self.metrics.admission.observe(ctx.started.elapsed().as_secs_f64());
         let refused = match decided {
             Err(cause) => Some(cause),
-            Ok(()) => match self.next_peer(ctx, streaming(session.req_header())).await {
+            Ok(()) => match self.next_peer(ctx).await {
                 Ok(peer) => {
                     ctx.next_peer = Some(peer);
                     None
@@ -171,15 +167,28 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         ctx.upstream_started.get_or_insert_with(Instant::now);
         if let Some(peer) = ctx.next_peer.take() {
             return Ok(peer);
         }
-        self.next_peer(ctx, streaming(session.req_header())).await.map_err(|cause| {
+        self.next_peer(ctx).await.map_err(|cause| {
             ctx.failure = Some(cause);
             Error::new_up(ErrorType::ConnectError)
         })
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        fd: RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        self.connected(ctx, fd);
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -195,15 +204,28 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        Self::asked(ctx, end_of_stream);
         ctx.bytes_in += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = ctx.application.as_ref().map_or(u64::MAX, |it| it.max_body_bytes);
         if ctx.bytes_in > limit && !session.was_upgraded() {
             ctx.failure = Some(Cause::BodyTooLarge { limit });
             return Err(Error::new_down(ErrorType::HTTPStatus(413)));
         }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        // Later the engine makes chunks of what has no end of its own.
+        ctx.framed = response.headers.contains_key(CONTENT_LENGTH)
+            || response.headers.contains_key(TRANSFER_ENCODING);
         Ok(())
     }
 
@@ -217,15 +239,16 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() && !switching {
             return Ok(());
         }
+        self.answered(ctx)?;
         ctx.status = response.status.as_u16();
         ctx.upstream_us = ctx
             .upstream_started
             .map(|at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX));
-        self.answered(ctx);
         forward::clean_response(response, ctx);
         respond::stamp(response, ctx)?;
         if !switching && forward::is_bodiless(session.req_header(), response, ctx) {
             self.record(ctx);
+            ctx.watch = None;
         }
         Ok(())
     }
@@ -237,10 +260,12 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
+        Self::said(ctx, end_of_stream)?;
         ctx.bytes_out += body.as_ref().map_or(0, |body| body.len() as u64);
         let complete = ctx.expected_out.is_some_and(|expected| ctx.bytes_out >= expected);
         if end_of_stream || (complete && !session.was_upgraded()) {
             self.record(ctx);
+            ctx.watch = None;
         }
         Ok(None)
     }

@@ -119,6 +119,7 @@ impl Proxy {
             ledger: ledger.clone(),
             resolver,
             pools,
+            sockets: Arc::default(),
             echo: echo.address,
             clock,
             metrics: metrics.clone(),

@@ -16,6 +16,7 @@ pub mod health;
 pub mod pool;
 pub mod probe;
 pub mod registry;
+pub mod silence;
 pub mod tls;
 mod window;
 
@@ -37,6 +38,7 @@ use base::Base;
 use breaker::Pass;
 use pool::{Flight, Pool};
 use registry::Pools;
+use silence::Sockets;
 
 /// Most attempts after the first.
 pub const MAX_RETRIES: usize = 3;
@@ -229,12 +231,19 @@ impl Choice {
         }
     }
 
-    /// The peer for this attempt. `streaming`: the client expects an answer with long pauses.
+    /// The limits on silence before and within the answer, where they differ.
+    pub fn silence(&self) -> Option<(Duration, Duration)> {
+        let Self::Own(own) = self else { return None };
+        let Timeouts { first_byte_ms, idle_ms, .. } = own.upstream().timeouts;
+        (first_byte_ms != idle_ms).then(|| (millis(first_byte_ms), millis(idle_ms)))
+    }
+
+    /// The peer for this attempt.
     pub async fn peer(
         &self,
-        streaming: bool,
         snapshot: &Snapshot,
         resolver: &Resolver,
+        sockets: &Arc<Sockets>,
     ) -> Result<HttpPeer, Cause> {
         let (mut peer, timeouts) = match self {
             Self::Echo { address } => {
@@ -252,7 +261,10 @@ impl Choice {
                 (peer, upstream.timeouts)
             }
         };
-        set_timeouts(&mut peer, timeouts, streaming);
+        set_timeouts(&mut peer, timeouts);
+        if self.silence().is_some() {
+            sockets.prepare(&mut peer);
+        }
         Ok(peer)
     }
 }
@@ -313,17 +325,11 @@ fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms.max(1))
 }
 
-/// The engine has one time-out for all reads: it is the first byte's, or for an answer that is
-/// known to pause, the longer of the two.
-fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts, streaming: bool) {
-    let read = if streaming {
-        timeouts.first_byte_ms.max(timeouts.idle_ms)
-    } else {
-        timeouts.first_byte_ms
-    };
+/// The engine has one time-out for all reads. Where the two differ, `silence` holds both.
+fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts) {
     peer.options.connection_timeout = Some(millis(timeouts.connect_ms));
     peer.options.total_connection_timeout = Some(millis(timeouts.connect_ms));
-    peer.options.read_timeout = Some(millis(read));
+    peer.options.read_timeout = Some(millis(timeouts.first_byte_ms.max(timeouts.idle_ms)));
     peer.options.write_timeout = Some(millis(timeouts.idle_ms));
     peer.options.idle_timeout = Some(KEEP_IDLE);
 }

@@ -10,6 +10,7 @@ mod limits;
 mod requests;
 mod startup;
 mod streams;
+mod timeouts;
 mod upstream;
 mod upstream_health;
 mod upstream_tls;
