@@ -293,3 +293,33 @@ impl Key {
         self.own.as_ref()?.first.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_that_cannot_be_served_is_refused() {
+        let good = wire::Upstream {
+            urls: vec!["http://a".into(), "http://b".into()],
+            weights: vec![1, 2],
+            ..wire::Upstream::default()
+        };
+        let refused = |change: fn(&mut wire::Upstream)| {
+            let mut upstream = good.clone();
+            change(&mut upstream);
+            Upstream::new(&upstream, "app_1").is_err()
+        };
+        assert!(!refused(|_| {}));
+        assert!(!refused(|it| it.retries = 99), "more than there may be is as many as there may");
+        assert!(refused(|it| it.urls.clear()));
+        assert!(refused(|it| it.urls = vec!["http://a".into(); 17]));
+        assert!(refused(|it| it.weights = vec![1]));
+        assert!(refused(|it| it.weights = vec![0, 1]));
+        assert!(refused(|it| it.tls.sni = Some(String::new())));
+        assert!(refused(|it| it.tls.ca_pem = Some("-----BEGIN".into())));
+        assert!(refused(|it| {
+            it.health_check = Some(HealthCheck { path: "/ HTTP/1.1".into(), ..Default::default() });
+        }));
+    }
+}

@@ -171,11 +171,15 @@ impl Pool {
         Flight(server)
     }
 
+    /// Nothing is held against it, so that it need not be told of a response.
+    pub fn is_clean(&self, place: usize) -> bool {
+        self.servers[place].clean.load(Ordering::Relaxed)
+    }
+
     /// A response came.
     pub fn answered(&self, place: usize, now: u64) {
-        let server = &self.servers[place];
-        if !server.clean.load(Ordering::Relaxed) {
-            server.change(|health| health.answered(now));
+        if !self.is_clean(place) {
+            self.servers[place].change(|health| health.answered(now));
         }
     }
 

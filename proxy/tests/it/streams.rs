@@ -164,6 +164,34 @@ async fn an_upload_is_passed_on_before_it_is_whole() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
+/// The engine does not pass trailers on; what matters is that they are not taken for a response.
+#[tokio::test]
+async fn trailers_are_dropped_and_nothing_else() {
+    let (url, _upstream) = one(|mut stream| async move {
+        for _ in 0..2 {
+            head(&mut stream).await;
+            expect(&mut stream, b"3\r\nabc\r\n0\r\n\r\n").await;
+            let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                2\r\nok\r\n0\r\nX-Checksum: 1\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.expect("sent");
+        }
+    })
+    .await;
+    let harness = Harness::with(|world| world.upstream().urls = vec![url]).await;
+    let mut client = TcpStream::connect(harness.address()).await.expect("connected");
+    for _ in 0..2 {
+        let request = format!(
+            "POST /v1/app_1/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sent: 1\r\n\r\n",
+            harness.world.secret
+        );
+        client.write_all(request.as_bytes()).await.expect("sent");
+        let answer = head(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        expect(&mut client, b"2\r\nok\r\n0\r\n\r\n").await;
+    }
+}
+
 /// One gigabyte down and one up, with the process's memory watched. Run by itself, because the
 /// memory of other tests would count: `cargo test -p authsome-proxy --test it gigabyte --
 /// --ignored --nocapture`.
