@@ -193,8 +193,8 @@ async fn trailers_are_dropped_and_nothing_else() {
 }
 
 /// One gigabyte down and one up, with the process's memory watched. Run by itself, because the
-/// memory of other tests would count: `cargo test -p authsome-proxy --test it gigabyte --
-/// --ignored --nocapture`.
+/// memory of other tests would count: `cargo test -p authsome-proxy gigabyte -- --ignored
+/// --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a while, and measures the memory of the whole process"]
 async fn a_gigabyte_each_way_needs_no_memory() {
