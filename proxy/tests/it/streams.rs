@@ -55,7 +55,7 @@ pub async fn ask(harness: &Harness, target: &str, headers: &str) -> TcpStream {
 
 /// Longer than the short time-outs of these tests.
 pub async fn pause() {
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn events_arrive_as_they_are_sent() {
     // An event may take longer than an answer's first byte.
     let harness = Harness::with(|world| {
         world.upstream().urls = vec![url];
-        world.upstream().timeouts.first_byte_ms = 200;
+        world.upstream().timeouts.first_byte_ms = 400;
     })
     .await;
     let mut client = ask(&harness, "/v1/app_1/events", "").await;

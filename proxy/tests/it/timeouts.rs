@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::harness::{Harness, World};
 use crate::streams::{LIMIT, ask, head, one, pause};
 
-const SHORT_MS: u64 = 100;
+const SHORT_MS: u64 = 400;
 const BIG: usize = 32 * 1024 * 1024;
 
 /// The other time-out stays at a minute, longer than any test.
