@@ -205,6 +205,8 @@ create table usage_minutes (
     primary key (application_id, minute, key_id, route)
 );
 
+create index usage_minutes_workspace on usage_minutes (workspace_id, minute);
+
 -- A histogram of latencies that can be merged by adding: see metering/histogram.rs for the buckets.
 create table usage_latencies (
     application_id text not null,

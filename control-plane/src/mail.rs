@@ -4,12 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use lettre::message::Mailbox;
+use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::{Body, Mailbox};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::config::{self, given};
+
+/// Longest line of a mail in bytes (RFC 5322, section 2.1.1).
+const MAX_LINE: usize = 998;
 
 /// A mail in plain text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,12 +49,28 @@ impl Mailer {
         Ok(Self { from, transport })
     }
 
+    /// As it is, so that links stay whole for whoever reads the file or the source; encoded only
+    /// where a mail server might not take it otherwise.
+    fn body(&self, text: &str) -> Body {
+        let plain = match (&self.transport, text.is_ascii()) {
+            (_, true) => ContentTransferEncoding::SevenBit,
+            (Transport::Folder(_), false) => ContentTransferEncoding::EightBit,
+            (Transport::Smtp(_), false) => return Body::new(text.to_owned()),
+        };
+        if text.lines().any(|line| line.len() > MAX_LINE) {
+            return Body::new(text.to_owned());
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        Body::dangerous_pre_encoded((lines.join("\r\n") + "\r\n").into_bytes(), plain)
+    }
+
     pub async fn send(&self, mail: &Mail) -> anyhow::Result<()> {
         let message = Message::builder()
             .from(self.from.clone())
             .to(mail.to.parse().with_context(|| format!("not an address: {:?}", mail.to))?)
             .subject(&mail.subject)
-            .body(mail.text.clone())
+            .header(ContentType::TEXT_PLAIN)
+            .body(self.body(&mail.text))
             .context("composing a mail")?;
         match &self.transport {
             Transport::Smtp(transport) => {
@@ -79,11 +99,15 @@ mod tests {
 
     use super::*;
 
+    /// Longer than a line may be in the encodings that break links.
+    const LINK: &str =
+        "http://127.0.0.1:8080/dashboard/invitations/accept?token=inv_JaG1rwBLz-LPTBS0ZLm";
+
     fn mail() -> Mail {
         Mail {
             to: "bob@example.com".into(),
             subject: "Ünïcode, and a line\r\nBcc: eve@example.com".into(),
-            text: "Hello\n.\nBob\n".into(),
+            text: format!("Hello Zoë\n.\n{LINK}\nBob\n"),
         }
     }
 
@@ -144,6 +168,7 @@ mod tests {
         assert_eq!(files.len(), 1);
         let text = std::fs::read_to_string(files[0].as_ref().unwrap().path()).unwrap();
         assert!(text.contains("To: bob@example.com"), "{text}");
+        assert!(text.contains(LINK), "{text}");
     }
 
     #[tokio::test]

@@ -3,5 +3,6 @@
 
 pub mod apply;
 pub mod histogram;
+pub mod reconciliation;
 pub mod totals;
 pub mod usage;

@@ -128,6 +128,11 @@ pub async fn list(tx: &mut Tx, page: PageParams) -> Result<Page<Proxy>> {
     Ok(page.of(proxies, total))
 }
 
+/// All of them, longest known first, for the operator's own account of them.
+pub async fn all(tx: &mut Tx) -> Result<Vec<Proxy>> {
+    Ok(fetch_all!(tx, sqlx::query_as("select * from proxies order by first_seen_at, id"))?)
+}
+
 /// The connected ones.
 pub async fn connected(tx: &mut Tx) -> Result<Vec<Proxy>> {
     let now = tx.now();

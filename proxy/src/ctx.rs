@@ -14,6 +14,7 @@ use crate::limit::rate;
 use crate::snapshot::Snapshot;
 use crate::snapshot::entity::{Application, Key};
 use crate::upstream::Choice;
+use crate::upstream::silence::Watch;
 
 pub struct Ctx {
     pub started: Instant,
@@ -29,7 +30,8 @@ pub struct Ctx {
     pub admitted: Option<Admitted>,
     pub recorded: bool,
     pub choice: Option<Choice>,
-    pub attempt: usize,
+    /// Over the attempt's connection, where the application's time-outs need one.
+    pub watch: Option<Watch>,
     /// The next attempt's peer, when it is known already.
     pub next_peer: Option<Box<HttpPeer>>,
     /// Why the request fails, when it is we who ended it.
@@ -39,6 +41,8 @@ pub struct Ctx {
     pub code: Option<Code>,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// The response says where it ends, by a length or chunks.
+    pub framed: bool,
     /// The response's announced length.
     pub expected_out: Option<u64>,
     /// The end user that the upstream named.
@@ -60,13 +64,14 @@ impl Ctx {
             admitted: None,
             recorded: false,
             choice: None,
-            attempt: 0,
+            watch: None,
             next_peer: None,
             failure: None,
             status: 0,
             code: None,
             bytes_in: 0,
             bytes_out: 0,
+            framed: false,
             expected_out: None,
             user: None,
             upstream_started: None,

@@ -25,6 +25,10 @@ pub enum Cause {
     Credentials,
     /// Not served now; the reason is part of the contract.
     Unavailable(&'static str),
+    /// The application's circuit breaker; seconds until it lets a request through.
+    BreakerOpen {
+        retry_after: u64,
+    },
     /// The key may not be used from this address.
     Address,
     /// A public key on a route that is not public.
@@ -102,7 +106,7 @@ impl Cause {
             Self::Request { code, .. } => *code,
             Self::UnknownApplication => Code::NotFound,
             Self::Credentials => Code::Unauthorized,
-            Self::Unavailable(_) => Code::ServiceUnavailable,
+            Self::Unavailable(_) | Self::BreakerOpen { .. } => Code::ServiceUnavailable,
             Self::Address | Self::PublicKey | Self::Scope(_) => Code::Forbidden,
             Self::RateLimit { .. } => Code::RateLimitExceeded,
             Self::Quota { .. } => Code::QuotaExceeded,
@@ -123,6 +127,7 @@ impl Cause {
             Self::Unavailable("ledger_full") => "Usage can't be recorded at the moment".into(),
             Self::Unavailable("no_upstream") => "The application has no upstream".into(),
             Self::Unavailable(_) => "Application is currently unavailable".into(),
+            Self::BreakerOpen { .. } => "The upstream has failed too often lately".into(),
             Self::Address => "The API key may not be used from this address".into(),
             Self::PublicKey | Self::Scope(_) => {
                 "Insufficient permissions for this operation".into()
@@ -166,7 +171,9 @@ impl Cause {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimit { state, .. } => Some(state.retry_after()),
-            Self::Quota { retry_after, .. } => Some(*retry_after),
+            Self::Quota { retry_after, .. } | Self::BreakerOpen { retry_after } => {
+                Some(*retry_after)
+            }
             Self::Unavailable("ledger_full") => Some(5),
             _ => None,
         }
@@ -183,8 +190,10 @@ impl Cause {
         if let Some(details) = self.details() {
             error["details"] = details;
         }
-        if let Self::Unavailable(reason) = self {
-            error["reason"] = json!(reason);
+        match self {
+            Self::Unavailable(reason) => error["reason"] = json!(reason),
+            Self::BreakerOpen { .. } => error["reason"] = json!("breaker_open"),
+            _ => {}
         }
         if let (Some(seconds), Code::RateLimitExceeded | Code::QuotaExceeded) = (retry_after, code)
         {

@@ -5,11 +5,13 @@
 //! A request is counted when it takes its quota, and from then on recorded exactly once: with the
 //! last bytes of its response, before they are sent; or when it fails, before that is told.
 
+mod attempt;
 mod decide;
 mod forward;
 mod respond;
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,9 +21,10 @@ use authsome_shared::clock::Clock;
 use authsome_shared::usage::UsageRecord;
 use bytes::Bytes;
 use chrono::SecondsFormat;
-use http::header::UPGRADE;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -33,13 +36,18 @@ use crate::ledger::Ledger;
 use crate::listener::connection::Connection;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
-use crate::upstream;
 use crate::upstream::address::Resolver;
+use crate::upstream::registry::Pools;
+use crate::upstream::silence::Sockets;
 
 pub struct Gateway {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub ledger: Arc<Ledger>,
-    pub resolver: Resolver,
+    pub resolver: Arc<Resolver>,
+    /// What is known of applications' upstreams.
+    pub pools: Arc<Pools>,
+    /// Connections to upstreams that may have to be ended.
+    pub sockets: Arc<Sockets>,
     /// Where the built-in echo listens.
     pub echo: SocketAddr,
     pub clock: Clock,
@@ -50,14 +58,6 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The next attempt's peer; the address is resolved and judged here.
-    async fn next_peer(&self, ctx: &Ctx, streaming: bool) -> Result<Box<HttpPeer>, Cause> {
-        let choice = ctx.choice.as_ref().ok_or(Cause::Internal)?;
-        let snapshot = ctx.snapshot.as_deref().ok_or(Cause::Internal)?;
-        let peer = choice.peer(ctx.attempt, streaming, snapshot, &self.resolver).await?;
-        Ok(Box::new(peer))
-    }
-
     /// Records the request if it was admitted and is not recorded yet.
     fn record(&self, ctx: &mut Ctx) {
         let Some(admitted) = &ctx.admitted else { return };
@@ -121,15 +121,6 @@ fn path_only(target: &[u8]) -> String {
     String::from_utf8_lossy(&target[..end]).into_owned()
 }
 
-/// Does the client expect an answer with long pauses?
-fn streaming(request: &RequestHeader) -> bool {
-    request.headers.contains_key(UPGRADE)
-        || request
-            .headers
-            .get(http::header::ACCEPT)
-            .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
-}
-
 #[async_trait]
 impl ProxyHttp for Gateway {
     type CTX = Ctx;
@@ -156,7 +147,7 @@ impl ProxyHttp for Gateway {
         self.metrics.admission.observe(ctx.started.elapsed().as_secs_f64());
         let refused = match decided {
             Err(cause) => Some(cause),
-            Ok(()) => match self.next_peer(ctx, streaming(session.req_header())).await {
+            Ok(()) => match self.next_peer(ctx).await {
                 Ok(peer) => {
                     ctx.next_peer = Some(peer);
                     None
@@ -173,15 +164,28 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         ctx.upstream_started.get_or_insert_with(Instant::now);
         if let Some(peer) = ctx.next_peer.take() {
             return Ok(peer);
         }
-        self.next_peer(ctx, streaming(session.req_header())).await.map_err(|cause| {
+        self.next_peer(ctx).await.map_err(|cause| {
             ctx.failure = Some(cause);
             Error::new_up(ErrorType::ConnectError)
         })
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        fd: RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        self.connected(ctx, fd);
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -197,15 +201,28 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        Self::asked(ctx, end_of_stream);
         ctx.bytes_in += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = ctx.application.as_ref().map_or(u64::MAX, |it| it.max_body_bytes);
         if ctx.bytes_in > limit && !session.was_upgraded() {
             ctx.failure = Some(Cause::BodyTooLarge { limit });
             return Err(Error::new_down(ErrorType::HTTPStatus(413)));
         }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        // Later the engine makes chunks of what has no end of its own.
+        ctx.framed = response.headers.contains_key(CONTENT_LENGTH)
+            || response.headers.contains_key(TRANSFER_ENCODING);
         Ok(())
     }
 
@@ -225,6 +242,7 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() && !switching {
             return Ok(());
         }
+        self.answered(ctx)?;
         ctx.status = response.status.as_u16();
         ctx.upstream_us = ctx
             .upstream_started
@@ -233,6 +251,7 @@ impl ProxyHttp for Gateway {
         respond::stamp(response, ctx)?;
         if !switching && forward::is_bodiless(session.req_header(), response, ctx) {
             self.record(ctx);
+            ctx.watch = None;
         }
         Ok(())
     }
@@ -244,10 +263,12 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
+        Self::said(ctx, end_of_stream)?;
         ctx.bytes_out += body.as_ref().map_or(0, |body| body.len() as u64);
         let complete = ctx.expected_out.is_some_and(|expected| ctx.bytes_out >= expected);
         if end_of_stream || (complete && !session.was_upgraded()) {
             self.record(ctx);
+            ctx.watch = None;
         }
         Ok(None)
     }
@@ -259,11 +280,8 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.metrics.upstream_errors.with_label_values(&["connect"]).inc();
-        ctx.attempt += 1;
-        // Nothing was sent, so another may be tried whatever the method.
-        let attempts = ctx.choice.as_ref().map_or(1, upstream::Choice::attempts);
-        error.set_retry(ctx.attempt < attempts);
+        let retry = self.not_connected(ctx, &error);
+        error.set_retry(retry);
         error
     }
 
@@ -275,19 +293,8 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
         client_reused: bool,
     ) -> Box<Error> {
-        if *error.esource() == ErrorSource::Upstream {
-            self.metrics.upstream_errors.with_label_values(&["exchange"]).inc();
-        }
-        // A kept connection that the upstream closed meanwhile: once more, if nothing is lost.
-        let replayable = session.req_header().method.is_idempotent()
-            && ctx.bytes_in == 0
-            && session.response_written().is_none()
-            && ctx.status == 0;
-        if replayable && ctx.failure.is_none() {
-            error.retry.decide_reuse(client_reused);
-        } else {
-            error.set_retry(false);
-        }
+        let retry = self.broken_off(session, ctx, &error, client_reused);
+        error.set_retry(retry);
         error
     }
 

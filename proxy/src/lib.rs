@@ -51,6 +51,8 @@ use sync::Sync;
 use sync::client::Client;
 use upstream::address::Resolver;
 use upstream::echo::Echo;
+use upstream::probe::Prober;
+use upstream::registry::Pools;
 
 /// This release, as it is told the control plane.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -116,10 +118,15 @@ impl Proxy {
             access_log: access_log.clone(),
             clock: clock.clone(),
         };
+        let resolver = Arc::new(Resolver::default());
+        let pools = Arc::new(Pools::new(metrics.clone()));
+        let prober = Arc::new(Prober::new(snapshot.clone(), pools.clone(), resolver.clone()));
         let gateway = Gateway {
             snapshot: snapshot.clone(),
             ledger: ledger.clone(),
-            resolver: Resolver::default(),
+            resolver,
+            pools,
+            sockets: Arc::default(),
             echo: echo.address,
             clock,
             metrics: metrics.clone(),
@@ -143,6 +150,7 @@ impl Proxy {
             spawn(ledger.clone().sync_forever(fsync)),
             spawn(sync_store(store.clone())),
             spawn(admin_server.serve(admin)),
+            spawn(prober.run()),
         ];
         tasks.extend(watches.into_iter().map(|tls| spawn(tls.watch())));
         tracing::info!(

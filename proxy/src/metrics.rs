@@ -1,10 +1,14 @@
 //! What is counted, in a registry of this proxy's own. Labels are few and fixed: neither
 //! applications nor keys nor paths are among them.
 
+mod upstream;
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder,
 };
+
+pub use upstream::Upstream;
 
 pub struct Metrics {
     registry: Registry,
@@ -20,6 +24,7 @@ pub struct Metrics {
     pub tls_handshake_failures: IntCounter,
     pub tls_reload_failures: IntCounter,
     pub upstream_errors: IntCounterVec,
+    pub upstream: Upstream,
     pub revision: IntGauge,
     /// Revisions that the control plane is ahead.
     pub lag: IntGauge,
@@ -95,6 +100,7 @@ impl Metrics {
                 "Upstream failures, by kind",
                 "kind",
             )?,
+            upstream: Upstream::new(&registry)?,
             revision: gauge("authsome_proxy_snapshot_revision", "Revision that is served")?,
             lag: gauge("authsome_proxy_config_lag_revisions", "Revisions known but not applied")?,
             connected: gauge("authsome_proxy_control_connected", "1 while the stream is open")?,

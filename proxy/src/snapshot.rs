@@ -75,6 +75,10 @@ impl Snapshot {
         self.applications.get(id)
     }
 
+    pub fn all_applications(&self) -> impl Iterator<Item = &Arc<Application>> {
+        self.applications.values()
+    }
+
     pub fn workspace(&self, id: &str) -> Option<&Arc<Workspace>> {
         self.workspaces.get(id)
     }

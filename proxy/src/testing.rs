@@ -2,8 +2,7 @@
 
 use authsome_shared::api_key::{KeyDigest, KeyType};
 use authsome_shared::snapshot::{
-    Application, ApplicationStatus, Key, KeySource, RateLimit, Timeouts, Upstream, Workspace,
-    WorkspaceStatus,
+    Application, ApplicationStatus, Key, KeySource, RateLimit, Upstream, Workspace, WorkspaceStatus,
 };
 
 pub fn workspace(id: &str) -> Workspace {
@@ -22,11 +21,7 @@ pub fn application(id: &str, workspace: &str) -> Application {
         environment: "production".into(),
         region: "us-east-1".into(),
         status: ApplicationStatus::Active,
-        upstream: Some(Upstream {
-            urls: vec!["http://127.0.0.1:9".into()],
-            preserve_host: false,
-            timeouts: Timeouts::default(),
-        }),
+        upstream: Some(Upstream { urls: vec!["http://127.0.0.1:9".into()], ..Upstream::default() }),
         routes: vec![],
         rate_limit: None,
         quota: None,

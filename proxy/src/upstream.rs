@@ -1,95 +1,70 @@
-//! Where a request goes: the application's URLs in turn, or the platform's default. It yields an
+//! Where a request goes: to one of its application's URLs, or the platform's default. It yields an
 //! engine peer with a checked address and every time-out set; connecting is the engine's. A user's
 //! URL may lead to public addresses only, judged on the very address that is connected to.
+//!
+//! `pool` has the state of an application's URLs, `balance` chooses among them, `health`, `breaker`
+//! and `budget` decide what failures lead to, `probe` asks for health; `docs/upstreams.md` tells
+//! the user.
 
 pub mod address;
+pub mod balance;
+pub mod base;
+pub mod breaker;
+mod budget;
 pub mod echo;
+pub mod health;
+mod own;
+pub mod pool;
+pub mod probe;
+pub mod registry;
+pub mod silence;
+pub mod tls;
+mod window;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use authsome_shared::egress;
 use authsome_shared::snapshot::Timeouts;
-use http::HeaderValue;
 use pingora::upstreams::peer::HttpPeer;
-use url::{Host, Url};
 
+use crate::admit::Admitted;
 use crate::denied::Cause;
 use crate::snapshot::Snapshot;
-use crate::snapshot::entity::{Application, DefaultUpstream};
+use crate::snapshot::entity::{DefaultUpstream, Upstream};
 use address::Resolver;
+use base::Base;
+pub use own::{Next, Own};
+use registry::Pools;
+use silence::Sockets;
 
-/// Most attempts to connect, over all URLs of an application.
-pub const MAX_ATTEMPTS: usize = 3;
+/// Most attempts after the first.
+pub const MAX_RETRIES: usize = 3;
+
+/// Most attempts, over all URLs of an application.
+pub const MAX_ATTEMPTS: usize = MAX_RETRIES + 1;
 
 /// How long an idle connection to an upstream is kept for the next request.
 const KEEP_IDLE: Duration = Duration::from_secs(30);
 
-/// A base URL, taken apart once.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Base {
-    pub tls: bool,
-    pub host: Host<String>,
-    pub port: u16,
-    /// Put before the request's path; without a slash at its end.
-    pub path: String,
-    /// `Host` for requests to it.
-    pub authority: HeaderValue,
-    /// Name for TLS; never empty, because an empty one would switch verification off.
-    name: String,
-}
-
-impl Base {
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let url =
-            Url::parse(text).map_err(|error| format!("an upstream URL is invalid: {error}"))?;
-        let tls = match url.scheme() {
-            "http" => false,
-            "https" => true,
-            other => return Err(format!("an upstream URL has the scheme `{other}`")),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("an upstream URL holds a user name or password".into());
-        }
-        let host = url.host().ok_or("an upstream URL has no host")?.to_owned();
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_string(),
-        };
-        Ok(Self {
-            tls,
-            port: url.port_or_known_default().ok_or("an upstream URL has no port")?,
-            path: url.path().trim_end_matches('/').to_owned(),
-            authority: HeaderValue::from_str(&authority)
-                .map_err(|_| "an upstream URL's host is invalid")?,
-            name: match &host {
-                Host::Ipv6(address) => address.to_string(),
-                other => other.to_string(),
-            },
-            host,
-        })
-    }
-}
-
 /// The upstream chosen for one request.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Choice {
     Echo { address: SocketAddr },
-    Bases { first: usize, application: Arc<Application> },
     Default { base: Arc<Base> },
+    Own(Own),
 }
 
-/// Chooses; fails when there is nothing to choose from.
+/// Chooses; fails when there is nothing to choose from, or the breaker is open.
 pub fn choose(
     snapshot: &Snapshot,
-    application: &Arc<Application>,
+    admitted: &Admitted,
+    pools: &Pools,
     echo: SocketAddr,
 ) -> Result<Choice, Cause> {
-    if let Some(upstream) = &application.upstream {
-        let first = upstream.turn.fetch_add(1, Ordering::Relaxed);
-        return Ok(Choice::Bases { first, application: application.clone() });
+    if let Some(upstream) = &admitted.application.upstream {
+        return Own::new(admitted, upstream, pools).map(Choice::Own);
     }
     match snapshot.default_upstream.as_deref() {
         Some(DefaultUpstream::Echo) => Ok(Choice::Echo { address: echo }),
@@ -99,71 +74,120 @@ pub fn choose(
 }
 
 impl Choice {
-    /// How many times connecting may be tried.
-    pub fn attempts(&self) -> usize {
-        match self {
-            Self::Bases { application, .. } => {
-                let bases = application.upstream.as_ref().map_or(1, |it| it.bases.len());
-                bases.clamp(1, MAX_ATTEMPTS)
-            }
-            Self::Echo { .. } | Self::Default { .. } => 1,
+    /// The request is on its way.
+    pub fn begin(&mut self, pools: &Pools) {
+        if let Self::Own(own) = self {
+            own.begin(pools.now());
         }
     }
 
-    /// The base of the given attempt; the echo has none.
-    pub fn base(&self, attempt: usize) -> Option<&Base> {
+    /// A response came.
+    pub fn answered(&mut self, pools: &Pools) {
+        if let Self::Own(own) = self {
+            own.end(true, pools);
+        }
+    }
+
+    /// No response will come of this attempt, by the upstream's fault.
+    pub fn failed(&mut self, pools: &Pools) {
+        if let Self::Own(own) = self {
+            own.end(false, pools);
+        }
+    }
+
+    /// Moves on to one more attempt, if there may be one.
+    pub fn retry(&mut self, next: Next, pools: &Pools) -> bool {
+        match self {
+            Self::Own(own) => own.retry(next, pools),
+            Self::Echo { .. } | Self::Default { .. } => false,
+        }
+    }
+
+    /// The base of this attempt; the echo has none.
+    pub fn base(&self) -> Option<&Base> {
         match self {
             Self::Echo { .. } => None,
             Self::Default { base } => Some(base),
-            Self::Bases { first, application } => {
-                let bases = &application.upstream.as_ref()?.bases;
-                bases.get(first.wrapping_add(attempt) % bases.len()).map(|base| &**base)
-            }
-        }
-    }
-
-    fn timeouts(&self) -> Timeouts {
-        match self {
-            Self::Bases { application, .. } => {
-                application.upstream.as_ref().map_or_else(Timeouts::default, |it| it.timeouts)
-            }
-            Self::Echo { .. } | Self::Default { .. } => Timeouts::default(),
+            Self::Own(own) => own.upstream().bases.get(own.place()).map(|base| &**base),
         }
     }
 
     pub fn preserve_host(&self) -> bool {
         match self {
-            Self::Bases { application, .. } => {
-                application.upstream.as_ref().is_some_and(|it| it.preserve_host)
-            }
+            Self::Own(own) => own.upstream().preserve_host,
             Self::Echo { .. } | Self::Default { .. } => false,
         }
     }
 
-    /// The peer for an attempt. `streaming`: the client expects an answer with long pauses.
+    /// The limits on silence before and within the answer, where they differ.
+    pub fn silence(&self) -> Option<(Duration, Duration)> {
+        let Self::Own(own) = self else { return None };
+        let Timeouts { first_byte_ms, idle_ms, .. } = own.upstream().timeouts;
+        (first_byte_ms != idle_ms).then(|| (millis(first_byte_ms), millis(idle_ms)))
+    }
+
+    /// The peer for this attempt.
     pub async fn peer(
         &self,
-        attempt: usize,
-        streaming: bool,
         snapshot: &Snapshot,
         resolver: &Resolver,
+        sockets: &Arc<Sockets>,
     ) -> Result<HttpPeer, Cause> {
-        let timeouts = self.timeouts();
-        let (address, tls, name) = match (self, self.base(attempt)) {
-            (Self::Echo { address }, _) => (*address, false, String::new()),
-            (_, None) => return Err(Cause::Unavailable("no_upstream")),
-            (_, Some(base)) => {
-                let limit = millis(timeouts.connect_ms);
-                let found = resolver.resolve(&base.host, limit).await?;
-                let exempt = matches!(self, Self::Default { .. });
-                let address = pick(&found, attempt, exempt, snapshot)?;
-                (SocketAddr::new(address, base.port), base.tls, base.name.clone())
+        let (mut peer, timeouts) = match self {
+            Self::Echo { address } => {
+                (HttpPeer::new(*address, false, String::new()), Timeouts::default())
+            }
+            Self::Default { base } => {
+                let timeouts = Timeouts::default();
+                let found = resolver.resolve(&base.host, millis(timeouts.connect_ms)).await?;
+                let address = pick(&found, 0, true, snapshot)?;
+                (peer(base, address, None)?, timeouts)
+            }
+            Self::Own(own) => {
+                let upstream = own.upstream();
+                let peer =
+                    own_peer(upstream, own.place(), own.retries(), snapshot, resolver).await?;
+                (peer, upstream.timeouts)
             }
         };
-        let mut peer = HttpPeer::new(address, tls, name);
-        set_timeouts(&mut peer, timeouts, streaming);
+        set_timeouts(&mut peer, timeouts);
+        if self.silence().is_some() {
+            sockets.prepare(&mut peer);
+        }
         Ok(peer)
     }
+}
+
+/// The peer for one of an application's URLs, without time-outs.
+async fn own_peer(
+    upstream: &Upstream,
+    place: usize,
+    attempt: usize,
+    snapshot: &Snapshot,
+    resolver: &Resolver,
+) -> Result<HttpPeer, Cause> {
+    let base = upstream.bases.get(place).ok_or(Cause::Internal)?;
+    let found = resolver.resolve(&base.host, millis(upstream.timeouts.connect_ms)).await?;
+    let address = pick(&found, attempt, false, snapshot)?;
+    peer(base, address, upstream.tls.as_ref())
+}
+
+fn peer(base: &Base, address: IpAddr, tls: Option<&tls::Tls>) -> Result<HttpPeer, Cause> {
+    let address = SocketAddr::new(address, base.port);
+    if !base.tls {
+        return Ok(HttpPeer::new(address, false, String::new()));
+    }
+    let name = tls.and_then(|tls| tls.name.as_deref()).unwrap_or(&base.name);
+    if name.is_empty() {
+        // The engine would verify nothing.
+        return Err(Cause::Internal);
+    }
+    let mut peer = HttpPeer::new(address, true, name.to_owned());
+    if let Some(tls) = tls {
+        peer.options.ca.clone_from(&tls.ca);
+        peer.group_key = tls.group;
+    }
+    Ok(peer)
 }
 
 /// The addresses that may be connected to, taken in turn.
@@ -190,17 +214,11 @@ fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms.max(1))
 }
 
-/// The engine has one time-out for all reads: it is the first byte's, or for an answer that is
-/// known to pause, the longer of the two.
-fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts, streaming: bool) {
-    let read = if streaming {
-        timeouts.first_byte_ms.max(timeouts.idle_ms)
-    } else {
-        timeouts.first_byte_ms
-    };
+/// The engine has one time-out for all reads. Where the two differ, `silence` holds both.
+fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts) {
     peer.options.connection_timeout = Some(millis(timeouts.connect_ms));
     peer.options.total_connection_timeout = Some(millis(timeouts.connect_ms));
-    peer.options.read_timeout = Some(millis(read));
+    peer.options.read_timeout = Some(millis(timeouts.first_byte_ms.max(timeouts.idle_ms)));
     peer.options.write_timeout = Some(millis(timeouts.idle_ms));
     peer.options.idle_timeout = Some(KEEP_IDLE);
 }
@@ -208,19 +226,6 @@ fn set_timeouts(peer: &mut HttpPeer, timeouts: Timeouts, streaming: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base_urls_are_taken_apart() {
-        let base = Base::parse("https://api.example.com:8443/base/").expect("valid");
-        assert_eq!((base.tls, base.port, &*base.path), (true, 8443, "/base"));
-        assert_eq!(base.authority, "api.example.com:8443");
-        let base = Base::parse("http://[::1]").expect("valid");
-        assert_eq!((base.tls, base.port, &*base.path), (false, 80, ""));
-        assert_eq!((base.authority.to_str().ok(), &*base.name), (Some("[::1]"), "::1"));
-        for bad in ["", "example.com", "ftp://a", "http://", "http://u:p@a", "http://a b"] {
-            assert!(Base::parse(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn only_allowed_addresses_are_connected_to() {

@@ -108,16 +108,120 @@ pub enum ApplicationStatus {
     Maintenance,
 }
 
+/// Build it with `..Upstream::default()`, so that added fields cost nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Upstream {
-    /// Base URLs, `http` or `https`, taken in turn. A path is put before the request's.
+    /// Base URLs, `http` or `https`. A path is put before the request's.
     pub urls: Vec<String>,
+    /// Shares of the URLs, in their order; empty: equal.
+    #[serde(default)]
+    pub weights: Vec<u32>,
+    #[serde(default)]
+    pub balance: Balance,
     /// Send the client's `Host` instead of the upstream's own.
     #[serde(default)]
     pub preserve_host: bool,
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Further attempts after a first that failed before anything was answered.
+    #[serde(default = "default_retries")]
+    pub retries: u32,
+    /// `None`: what requests meet is all that tells a URL's health.
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    #[serde(default)]
+    pub breaker: Option<Breaker>,
+    #[serde(default)]
+    pub tls: UpstreamTls,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            urls: vec![],
+            weights: vec![],
+            balance: Balance::default(),
+            preserve_host: false,
+            timeouts: Timeouts::default(),
+            retries: default_retries(),
+            health_check: None,
+            breaker: None,
+            tls: UpstreamTls::default(),
+        }
+    }
+}
+
+fn default_retries() -> u32 {
+    1
+}
+
+/// How a request's URL is chosen among those that are in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// In turn, by weight.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests under way for its weight.
+    LeastRequests,
+    /// Always the same one for a key and its rotations, while that one is in.
+    Hash,
+}
+
+/// How a proxy asks a URL for its health: `GET`, and any 2xx is well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HealthCheck {
+    pub path: String,
+    pub interval_ms: u64,
+    pub timeout_ms: u64,
+    /// Good answers in a row that bring a URL back.
+    pub healthy: u32,
+    /// Bad ones in a row that take it out.
+    pub unhealthy: u32,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            path: "/health".into(),
+            interval_ms: 10_000,
+            timeout_ms: 5_000,
+            healthy: 2,
+            unhealthy: 3,
+        }
+    }
+}
+
+/// When an application's requests are refused for a while instead of sent on. An attempt fails when
+/// no response comes of it; a response of any status is a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Breaker {
+    /// It opens at this many failures in a window, if they are also …
+    pub failures: u32,
+    /// … at least this part of the window's attempts.
+    pub failure_percent: u32,
+    pub window_ms: u64,
+    /// How long it stays open before one request is let through to see.
+    pub open_ms: u64,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { failures: 20, failure_percent: 50, window_ms: 10_000, open_ms: 5_000 }
+    }
+}
+
+/// For `https` URLs. Verification can't be switched off.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UpstreamTls {
+    /// Certificates to trust instead of the system's.
+    pub ca_pem: Option<String>,
+    /// Name to ask for and to verify, instead of the URL's host.
+    pub sni: Option<String>,
 }
 
 /// How long the proxy waits for an upstream, in milliseconds.

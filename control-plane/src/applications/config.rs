@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::Application;
 use crate::duration;
 use crate::error::{Checks, Error, Result, Violation};
-pub use upstream::{HealthCheck, Upstream, UpstreamTimeouts};
+pub use upstream::{Breaker, HealthCheck, Upstream, UpstreamTimeouts, UpstreamTls};
 
 const MAX_ROUTES: usize = 500;
 const MAX_BODY_BYTES: u64 = 1 << 40;
@@ -329,8 +329,8 @@ mod tests {
             (json!({ "upstream": {} }), "config.upstream.urls"),
             (json!({ "upstream": { "urls": [] } }), "config.upstream.urls"),
             (
-                json!({ "upstream": { "urls": ["http://a.b"], "weights": [1] } }),
-                "config.upstream.weights",
+                json!({ "upstream": { "urls": ["http://a.b"], "colour": 1 } }),
+                "config.upstream.colour",
             ),
             (upstream("nowhere"), "config.upstream.urls[0]"),
             (upstream("ftp://a.b"), "config.upstream.urls[0]"),

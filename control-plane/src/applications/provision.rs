@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use ipnet::IpNet;
 use url::Url;
 
-use super::config::{HealthCheck, Upstream};
+use super::config::Upstream;
 use super::{Status, store};
 use crate::app::App;
 use crate::{platform, proxies, revisions};
@@ -80,7 +80,7 @@ async fn any_answers(app: &App, upstream: &Upstream, allow: &[IpNet]) -> anyhow:
         .urls
         .iter()
         .map(async |url| {
-            let answered = tokio::time::timeout(timeout, answers(url, check, allow)).await;
+            let answered = tokio::time::timeout(timeout, answers(url, upstream, allow)).await;
             answered
                 .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")))
                 .map_err(|problem| format!("{url}: {problem:#}"))
@@ -97,21 +97,31 @@ async fn any_answers(app: &App, upstream: &Upstream, allow: &[IpNet]) -> anyhow:
 }
 
 /// Without a health check any answer of HTTP will do; with one, it must be a success.
-async fn answers(base: &str, check: Option<&HealthCheck>, allow: &[IpNet]) -> anyhow::Result<()> {
+async fn answers(base: &str, upstream: &Upstream, allow: &[IpNet]) -> anyhow::Result<()> {
     let url = Url::parse(base).context("not a URL")?;
     let host = url.host_str().context("names no host")?;
     let port = url.port_or_known_default().context("has no port")?;
     let addresses = resolve(host, port, allow).await?;
+    let tls = &upstream.tls;
+    // The client asks for and verifies the name in its URL; the host stays in the request.
+    let name = tls.sni.as_deref().filter(|_| url.scheme() == "https").unwrap_or(host);
     // Pinned to the addresses that were judged; redirects would lead elsewhere.
-    let client = reqwest::Client::builder()
-        .resolve_to_addrs(host, &addresses)
+    let mut client = reqwest::Client::builder()
+        .resolve_to_addrs(name, &addresses)
         .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-        .context("building an HTTP client")?;
+        .no_proxy();
+    if let Some(pem) = &tls.ca_pem {
+        let trusted = reqwest::Certificate::from_pem_bundle(pem.as_bytes())?;
+        client = client.tls_certs_only(trusted);
+    }
+    let client = client.build().context("building an HTTP client")?;
+    let check = upstream.health_check.as_ref();
     let path = check.map_or("/", |check| check.path.as_str());
-    let target = format!("{}{path}", base.trim_end_matches('/'));
-    let response = client.get(target).send().await.map_err(|error| {
+    let mut target = Url::parse(&format!("{}{path}", base.trim_end_matches('/')))?;
+    let authority = target.authority().to_owned();
+    target.set_host(Some(name)).context("not a name")?;
+    let request = client.get(target).header(http::header::HOST, authority);
+    let response = request.send().await.map_err(|error| {
         // The source says what happened; the error itself only repeats the URL.
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         anyhow::anyhow!(cause.unwrap_or_else(|| "no answer".to_owned()))
@@ -143,4 +153,82 @@ async fn resolve(host: &str, port: u16, allow: &[IpNet]) -> anyhow::Result<Vec<S
         "{host} is not at a public address; the operator can allow its network by egress.allow"
     );
     Ok(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::thread::JoinHandle;
+
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+    use serde_json::json;
+
+    use super::*;
+
+    const CA: &str = include_str!("../../../tests/tls/ca.pem");
+    const OTHER_CA: &str = include_str!("../../../tests/tls/other.pem");
+
+    /// A server for `upstream.test` that answers one request, and gives its head.
+    fn serve() -> (u16, JoinHandle<String>) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let certificate = include_bytes!("../../../tests/tls/server.pem");
+        let key = include_bytes!("../../../tests/tls/server.key");
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(certificate).unwrap()],
+                PrivateKeyDer::from_pem_slice(key).unwrap(),
+            )
+            .unwrap();
+        let serving = std::thread::spawn(move || {
+            let (socket, _) = listener.accept().unwrap();
+            let connection = ServerConnection::new(Arc::new(config)).unwrap();
+            let mut stream = StreamOwned::new(connection, socket);
+            let mut head = vec![];
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read(&mut byte) {
+                    Ok(1) => head.push(byte[0]),
+                    _ => return String::new(),
+                }
+            }
+            let answer = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8(head).unwrap()
+        });
+        (port, serving)
+    }
+
+    async fn ask(tls: serde_json::Value) -> (anyhow::Result<()>, u16, String) {
+        let (port, serving) = serve();
+        let base = format!("https://127.0.0.1:{port}/base");
+        let upstream = json!({ "urls": [base], "healthCheck": {}, "tls": tls });
+        let upstream: Upstream = serde_json::from_value(upstream).unwrap();
+        let allow = ["127.0.0.0/8".parse().unwrap()];
+        let answered = answers(&base, &upstream, &allow).await;
+        (answered, port, serving.join().unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_upstream_is_verified_by_its_own_authority_and_name() {
+        let (answered, port, head) = ask(json!({ "caPem": CA, "sni": "upstream.test" })).await;
+        answered.unwrap();
+        assert!(head.starts_with("GET /base/health HTTP/1.1\r\n"), "{head}");
+        assert!(head.to_lowercase().contains(&format!("host: 127.0.0.1:{port}\r\n")), "{head}");
+        for tls in [
+            json!({ "caPem": OTHER_CA, "sni": "upstream.test" }),
+            json!({ "caPem": CA, "sni": "another.test" }),
+            json!({ "caPem": CA }),
+            json!({ "sni": "upstream.test" }),
+        ] {
+            let (answered, _, head) = ask(tls.clone()).await;
+            assert!(answered.is_err() && head.is_empty(), "{tls}: {head}");
+        }
+    }
 }

@@ -44,5 +44,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
         .routes(routes!(usage::get_usage))
+        .routes(routes!(usage::get_reconciliation))
         .routes(routes!(proxies::list_proxies))
 }

@@ -33,6 +33,19 @@ impl Period {
         NaiveDate::from_ymd_opt(year, month, 1).map(|_| Self { year, month })
     }
 
+    /// The month asked for, or the one that `now` lies in.
+    pub fn asked(text: Option<&str>, now: DateTime<Utc>) -> Result<Self> {
+        let Some(text) = text else { return Ok(Self::containing(now)) };
+        Self::parse(text).ok_or_else(|| {
+            Error::invalid("period", "invalid_value", "`period` must be a month such as 2026-01")
+        })
+    }
+
+    /// The first instant of it.
+    pub fn start(self) -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(self.year, self.month, 1, 0, 0, 0).single().expect("months begin")
+    }
+
     /// The first instant after it: when it is billed.
     pub fn end(self) -> DateTime<Utc> {
         let (year, month) =
@@ -70,12 +83,7 @@ pub async fn of(
     workspace: &Workspace,
     period: Option<&str>,
 ) -> Result<Usage> {
-    let period = match period {
-        None => Period::containing(tx.now()),
-        Some(text) => Period::parse(text).ok_or_else(|| {
-            Error::invalid("period", "invalid_value", "`period` must be a month such as 2026-01")
-        })?,
-    };
+    let period = Period::asked(period, tx.now())?;
     let name = period.to_string();
     let limits = plan::limits(tx, workspace.plan).await?;
     let total = totals::of(tx, access.workspace_id().as_str(), &name).await?;

@@ -9,5 +9,6 @@ mod keys;
 mod members;
 mod openapi;
 mod proxies;
+mod reconciliation;
 mod usage;
 mod workspaces;

@@ -55,11 +55,12 @@ impl Gateway {
             return Err(Cause::BodyTooLarge { limit });
         }
         let snapshot = ctx.snapshot.as_deref().ok_or(Cause::Internal)?;
-        let choice = upstream::choose(snapshot, &admitted.application, self.echo)?;
+        let mut choice = upstream::choose(snapshot, &admitted, &self.pools, self.echo)?;
         if !self.ledger.has_room() {
             return Err(Cause::Unavailable("ledger_full"));
         }
         take_quota(&admitted, now)?;
+        choice.begin(&self.pools);
         ctx.choice = Some(choice);
         ctx.admitted = Some(admitted);
         Ok(())

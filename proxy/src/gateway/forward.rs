@@ -21,7 +21,7 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &mut Ctx) ->
         ctx.failure = Some(Cause::Internal);
         return Error::e_explain(ErrorType::InternalError, "forwarding what was not admitted");
     };
-    let base = choice.base(ctx.attempt);
+    let base = choice.base();
 
     let target = target(session.req_header(), base.map_or("", |it| &it.path), admitted.carrier);
     request.set_raw_path(target.as_bytes())?;

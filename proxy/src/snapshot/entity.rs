@@ -1,13 +1,13 @@
 //! Entities as requests need them: parsed, sorted, with the header values that are sent for them
 //! made once. They are built from the wire types and refuse what could not be served.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
 use authsome_shared::api_key::{KeyDigest, KeyType};
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
 use authsome_shared::snapshot::{
-    self as wire, ApplicationStatus, KeySource, RateLimit, Timeouts, WorkspaceStatus,
+    self as wire, ApplicationStatus, Balance, Breaker, HealthCheck, KeySource, RateLimit, Timeouts,
+    WorkspaceStatus,
 };
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -15,7 +15,10 @@ use ipnet::IpNet;
 use crate::admit::route::Route;
 use crate::limit::quota::{Counter, Quotas};
 use crate::limit::rate::Bucket;
-use crate::upstream::Base;
+use crate::upstream::base::Base;
+use crate::upstream::pool::Pool;
+use crate::upstream::tls::Tls;
+use crate::upstream::{MAX_RETRIES, balance, probe};
 
 /// A monthly quota and its counter.
 #[derive(Debug, Clone)]
@@ -95,7 +98,11 @@ impl Application {
                 environment: header("environment", &application.environment)?,
                 region: header("region", &application.region)?,
             },
-            upstream: application.upstream.as_ref().map(Upstream::new).transpose()?,
+            upstream: application
+                .upstream
+                .as_ref()
+                .map(|upstream| Upstream::new(upstream, application.id.as_str()))
+                .transpose()?,
             routes: routes.into(),
             rate_limit: application.rate_limit,
             quota: Quota::new(application.quota, application.id.as_str(), quotas),
@@ -133,27 +140,51 @@ impl Accept {
 #[derive(Debug)]
 pub struct Upstream {
     pub bases: Box<[Arc<Base>]>,
-    /// Counts requests, so that bases are taken in turn.
-    pub turn: AtomicUsize,
+    /// One per base, none of them 0.
+    pub weights: Box<[u32]>,
+    pub balance: Balance,
     pub preserve_host: bool,
     pub timeouts: Timeouts,
+    /// Attempts after the first.
+    pub retries: usize,
+    pub health_check: Option<HealthCheck>,
+    pub breaker: Option<Breaker>,
+    pub tls: Option<Tls>,
+    /// What is known of the bases; found with the first request.
+    pub pool: OnceLock<Arc<Pool>>,
 }
 
 impl Upstream {
-    fn new(upstream: &wire::Upstream) -> Result<Self, String> {
-        if upstream.urls.is_empty() {
-            return Err("its upstream has no URL".into());
+    pub fn new(upstream: &wire::Upstream, application: &str) -> Result<Self, String> {
+        let count = upstream.urls.len();
+        if !(1..=balance::MOST).contains(&count) {
+            return Err(format!("its upstream must have 1 to {} URLs", balance::MOST));
         }
+        let weights = match &*upstream.weights {
+            [] => vec![1; count],
+            weights if weights.len() == count && !weights.contains(&0) => weights.to_vec(),
+            _ => return Err("its upstream's weights do not fit its URLs".into()),
+        };
         let bases: Vec<_> = upstream
             .urls
             .iter()
             .map(|url| Base::parse(url).map(Arc::new))
             .collect::<Result<_, _>>()?;
+        if let Some(check) = &upstream.health_check {
+            probe::check_path(&check.path)?;
+        }
         Ok(Self {
             bases: bases.into(),
-            turn: AtomicUsize::new(0),
+            weights: weights.into(),
+            balance: upstream.balance,
             preserve_host: upstream.preserve_host,
             timeouts: upstream.timeouts,
+            retries: usize::try_from(upstream.retries)
+                .map_or(MAX_RETRIES, |it| it.min(MAX_RETRIES)),
+            health_check: upstream.health_check.clone(),
+            breaker: upstream.breaker,
+            tls: Tls::new(&upstream.tls, application)?,
+            pool: OnceLock::new(),
         })
     }
 }
@@ -260,5 +291,35 @@ impl Key {
     /// that one's.
     pub fn first(&self) -> Option<&KeyId> {
         self.own.as_ref()?.first.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_that_cannot_be_served_is_refused() {
+        let good = wire::Upstream {
+            urls: vec!["http://a".into(), "http://b".into()],
+            weights: vec![1, 2],
+            ..wire::Upstream::default()
+        };
+        let refused = |change: fn(&mut wire::Upstream)| {
+            let mut upstream = good.clone();
+            change(&mut upstream);
+            Upstream::new(&upstream, "app_1").is_err()
+        };
+        assert!(!refused(|_| {}));
+        assert!(!refused(|it| it.retries = 99), "more than there may be is as many as there may");
+        assert!(refused(|it| it.urls.clear()));
+        assert!(refused(|it| it.urls = vec!["http://a".into(); 17]));
+        assert!(refused(|it| it.weights = vec![1]));
+        assert!(refused(|it| it.weights = vec![0, 1]));
+        assert!(refused(|it| it.tls.sni = Some(String::new())));
+        assert!(refused(|it| it.tls.ca_pem = Some("-----BEGIN".into())));
+        assert!(refused(|it| {
+            it.health_check = Some(HealthCheck { path: "/ HTTP/1.1".into(), ..Default::default() });
+        }));
     }
 }

@@ -11,7 +11,7 @@ use authsome_shared::clock::Clock;
 use authsome_shared::id::KeyId;
 use authsome_shared::snapshot::{
     Application, ApplicationStatus, Change, DefaultUpstream, Key, KeySource, RateLimit, Settings,
-    Timeouts, Upstream as WireUpstream, Workspace, WorkspaceStatus,
+    Upstream as WireUpstream, Workspace, WorkspaceStatus,
 };
 use tempfile::TempDir;
 
@@ -71,8 +71,7 @@ impl World {
                 status: ApplicationStatus::Active,
                 upstream: Some(WireUpstream {
                     urls: vec![upstream.url()],
-                    preserve_host: false,
-                    timeouts: Timeouts::default(),
+                    ..WireUpstream::default()
                 }),
                 routes: vec![],
                 rate_limit: None,

@@ -1,6 +1,6 @@
 //! What a hostile connection costs the real process. Not run by default, because it measures:
 //!
-//! `cargo test -p authsome-proxy --test it memory -- --ignored --nocapture`
+//! `cargo test -p authsome-proxy --test proxy memory -- --ignored --nocapture`
 //!
 //! The bound is 1 MiB a connection that brings no valid request, in a debug build as well. One that
 //! holds a good key can have 32 requests under way, each with its upstream connection and what the

@@ -1,42 +1,52 @@
-//! The upstream of an application: where its proxy sends requests, and how it is asked for its
-//! health. Whether it answers is for `provision`.
+//! The upstream of an application: where its proxy sends requests, how it chooses among URLs and
+//! what it does about those that fail. Whether it answers is for `provision`; `docs/upstreams.md`
+//! tells the user what the fields do.
+
+mod resilience;
+mod tls;
 
 use std::net::IpAddr;
 
 use authsome_shared::egress;
-use authsome_shared::snapshot::{self, Timeouts};
+use authsome_shared::snapshot::{self, Balance, Timeouts};
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::{Host, Url};
 
 use crate::error::Checks;
+pub use resilience::{Breaker, HealthCheck};
+pub use tls::UpstreamTls;
 
 const MAX_URLS: usize = 16;
+const MAX_WEIGHT: u32 = 1_000;
+const MAX_RETRIES: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Upstream {
     pub urls: Vec<String>,
+    /// Shares of the URLs, in their order; empty: equal.
+    #[serde(default)]
+    pub weights: Vec<u32>,
+    #[serde(default)]
+    pub balance: Balance,
     #[serde(default)]
     pub preserve_host: bool,
     #[serde(default)]
     pub health_check: Option<HealthCheck>,
     #[serde(default)]
     pub timeouts: UpstreamTimeouts,
+    /// Attempts after a first that failed.
+    #[serde(default = "default_retries")]
+    pub retries: u32,
+    #[serde(default)]
+    pub breaker: Option<Breaker>,
+    #[serde(default)]
+    pub tls: UpstreamTls,
 }
 
-/// Asked when the application is provisioned. Without one, any answer will do.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct HealthCheck {
-    pub path: String,
-    pub timeout_ms: u64,
-}
-
-impl Default for HealthCheck {
-    fn default() -> Self {
-        Self { path: "/health".into(), timeout_ms: 5_000 }
-    }
+fn default_retries() -> u32 {
+    snapshot::Upstream::default().retries
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -62,10 +72,14 @@ impl Upstream {
             format!("`urls` must hold 1 to {MAX_URLS} URLs"),
         );
         for (i, url) in self.urls.iter().enumerate() {
+            let field = || format!("config.upstream.urls[{i}]");
             if let Err(message) = check_url(url, egress_allow) {
-                checks.fail(format!("config.upstream.urls[{i}]"), message);
+                checks.fail(field(), message);
+            } else if self.urls[..i].contains(url) {
+                checks.fail(field(), "the URL is listed twice: give it a weight instead");
             }
         }
+        self.check_weights(checks);
         let timeouts = [
             ("connectMs", self.timeouts.connect_ms),
             ("firstByteMs", self.timeouts.first_byte_ms),
@@ -78,16 +92,31 @@ impl Upstream {
                 format!("`{name}` must be 1 to 3600000"),
             );
         }
+        checks.check(
+            self.retries <= MAX_RETRIES,
+            "config.upstream.retries",
+            format!("`retries` must be 0 to {MAX_RETRIES}"),
+        );
         if let Some(health) = &self.health_check {
+            health.check(checks);
+        }
+        if let Some(breaker) = &self.breaker {
+            breaker.check(checks);
+        }
+        self.tls.check(checks);
+    }
+
+    fn check_weights(&self, checks: &mut Checks) {
+        checks.check(
+            self.weights.is_empty() || self.weights.len() == self.urls.len(),
+            "config.upstream.weights",
+            "`weights` must hold one number for each URL, or none",
+        );
+        for (i, weight) in self.weights.iter().enumerate() {
             checks.check(
-                health.path.starts_with('/') && health.path.bytes().all(|b| b.is_ascii_graphic()),
-                "config.upstream.healthCheck.path",
-                "`path` must begin with `/` and hold printable characters only",
-            );
-            checks.check(
-                (1..=60_000).contains(&health.timeout_ms),
-                "config.upstream.healthCheck.timeoutMs",
-                "`timeoutMs` must be 1 to 60000",
+                (1..=MAX_WEIGHT).contains(weight),
+                &format!("config.upstream.weights[{i}]"),
+                format!("a weight must be 1 to {MAX_WEIGHT}"),
             );
         }
     }
@@ -96,8 +125,14 @@ impl Upstream {
         let UpstreamTimeouts { connect_ms, first_byte_ms, idle_ms } = self.timeouts;
         snapshot::Upstream {
             urls: self.urls.clone(),
+            weights: self.weights.clone(),
+            balance: self.balance,
             preserve_host: self.preserve_host,
             timeouts: Timeouts { connect_ms, first_byte_ms, idle_ms },
+            retries: self.retries,
+            health_check: self.health_check.as_ref().map(HealthCheck::to_wire),
+            breaker: self.breaker.map(Breaker::to_wire),
+            tls: self.tls.to_wire(),
         }
     }
 }
@@ -132,3 +167,7 @@ fn check_url(text: &str, egress_allow: &[IpNet]) -> std::result::Result<(), Stri
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "upstream/tests.rs"]
+mod tests;

@@ -14,7 +14,7 @@ type Expected = [u16; 7];
 const ANYBODY_SIGNED_IN: Expected = [200, 200, 200, 200, 200, 200, 401];
 const MEMBERS: Expected = [200, 200, 200, 200, 200, 404, 401];
 
-const TABLE: [(&str, Expected); 28] = [
+const TABLE: [(&str, Expected); 29] = [
     ("register", [201; 7]),
     ("login", [200; 7]),
     ("refresh", [200; 7]),
@@ -44,6 +44,7 @@ const TABLE: [(&str, Expected); 28] = [
     ("revoke_key", [204, 204, 204, 403, 403, 404, 401]),
     ("rotate_key", [201, 201, 201, 403, 403, 404, 401]),
     ("get_usage", [200, 200, 200, 200, 403, 404, 401]),
+    ("get_reconciliation", [200, 200, 200, 200, 403, 404, 401]),
     // For the platform's admins, whatever their workspaces.
     ("list_proxies", [403, 403, 403, 403, 403, 403, 401]),
 ];

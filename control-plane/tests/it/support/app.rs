@@ -181,15 +181,11 @@ impl TestApp {
         self.jobs_may_stay.store(true, Ordering::Relaxed);
     }
 
-    /// Every mail sent so far, oldest first, with soft line breaks undone.
+    /// Every mail sent so far, oldest first.
     pub fn mails(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.dir.path().join("mail")) else { return vec![] };
         let paths: BTreeSet<_> = entries.map(|entry| entry.unwrap().path()).collect();
-        paths
-            .iter()
-            .map(|path| std::fs::read_to_string(path).unwrap())
-            .map(|mail| mail.replace("=\r\n", "").replace("=3D", "="))
-            .collect()
+        paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
     }
 
     /// The token in the newest invitation's link.

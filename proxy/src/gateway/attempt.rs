@@ -1,0 +1,141 @@
+//! One attempt after another: what an attempt's end means to the application's upstreams, and
+//! whether another follows. After a failure to connect nothing was sent, so any request may be
+//! tried again. After an exchange that broke off before anything was answered, only one whose
+//! method is idempotent and of whose body nothing was sent. How often is for the pool's budget.
+
+use std::os::fd::RawFd;
+
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
+
+use super::Gateway;
+use crate::ctx::Ctx;
+use crate::denied::Cause;
+use crate::upstream::silence::Watch;
+use crate::upstream::{Choice, Next};
+
+impl Gateway {
+    /// The attempt's peer; its address is resolved and judged here. A URL that leads nowhere is a
+    /// failed attempt, and the next may follow at once.
+    pub(super) async fn next_peer(&self, ctx: &mut Ctx) -> Result<Box<HttpPeer>, Cause> {
+        let snapshot = ctx.snapshot.clone().ok_or(Cause::Internal)?;
+        loop {
+            let choice = ctx.choice.as_mut().ok_or(Cause::Internal)?;
+            match choice.peer(&snapshot, &self.resolver, &self.sockets).await {
+                Ok(peer) => return Ok(Box::new(peer)),
+                Err(cause) => {
+                    self.metrics.upstream_errors.with_label_values(&["address"]).inc();
+                    choice.failed(&self.pools);
+                    if !choice.retry(Next::Any, &self.pools) {
+                        return Err(cause);
+                    }
+                }
+            }
+        }
+    }
+
+    /// An attempt has its connection.
+    pub(super) fn connected(&self, ctx: &mut Ctx, fd: RawFd) {
+        let silence = ctx.choice.as_ref().and_then(Choice::silence);
+        ctx.watch = silence.and_then(|_| self.sockets.watch(fd));
+    }
+
+    /// A piece of the request passes, or its end: the first byte is awaited from there on.
+    pub(super) fn asked(ctx: &mut Ctx, end: bool) {
+        let silence = ctx.choice.as_ref().and_then(Choice::silence);
+        let (Some(watch), Some((first, idle))) = (&mut ctx.watch, silence) else { return };
+        if ctx.status != 0 {
+            watch.start(idle);
+        } else if end && first < idle {
+            watch.start(first);
+        }
+    }
+
+    /// The response's head came. Fails when that was over time.
+    pub(super) fn answered(&self, ctx: &mut Ctx) -> Result<()> {
+        if ctx.watch.as_ref().is_some_and(Watch::is_over) {
+            return Err(Error::new_up(ErrorType::ReadTimedout));
+        }
+        if let Some(choice) = &mut ctx.choice {
+            choice.answered(&self.pools);
+        }
+        match (&mut ctx.watch, ctx.choice.as_ref().and_then(Choice::silence)) {
+            (Some(watch), Some((first, idle))) if idle < first => watch.start(idle),
+            // The engine's own limit is the right one from here on.
+            _ => ctx.watch = None,
+        }
+        Ok(())
+    }
+
+    /// A piece of the response passes, or its end. Fails when that end is but our ending of the
+    /// connection, and can't be told from the response's own because it announced no length.
+    pub(super) fn said(ctx: &mut Ctx, end: bool) -> Result<()> {
+        let Some(watch) = &mut ctx.watch else { return Ok(()) };
+        if end && watch.is_over() && !ctx.framed {
+            return Err(Error::new_up(ErrorType::ReadTimedout));
+        }
+        if let Some((_, idle)) = ctx.choice.as_ref().and_then(Choice::silence) {
+            watch.start(idle);
+        }
+        if end {
+            ctx.watch = None;
+        }
+        Ok(())
+    }
+
+    /// No connection could be made. May another be tried?
+    pub(super) fn not_connected(&self, ctx: &mut Ctx, error: &Error) -> bool {
+        self.metrics.upstream_errors.with_label_values(&["connect"]).inc();
+        let Some(choice) = &mut ctx.choice else { return false };
+        // Out of descriptors or ports: that is not the upstream's fault.
+        if *error.etype() != ErrorType::InternalError {
+            choice.failed(&self.pools);
+        }
+        choice.retry(Next::Any, &self.pools)
+    }
+
+    /// The exchange ended before its time, from either side. May another be tried?
+    pub(super) fn broken_off(
+        &self,
+        session: &Session,
+        ctx: &mut Ctx,
+        error: &Error,
+        reused: bool,
+    ) -> bool {
+        if *error.esource() != ErrorSource::Upstream {
+            return false;
+        }
+        self.metrics.upstream_errors.with_label_values(&["exchange"]).inc();
+        let silent = ctx.watch.take().is_some_and(|watch| watch.is_over())
+            || matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        let unanswered = session.response_written().is_none() && ctx.status == 0;
+        let Some(choice) = ctx.choice.as_mut().filter(|_| unanswered) else {
+            if silent {
+                ctx.failure.get_or_insert(TOO_SILENT);
+            }
+            return false;
+        };
+        // A kept connection that the upstream closed meanwhile says nothing about its health.
+        let stale = !silent && reused && matches!(error.retry, RetryType::ReusedOnly);
+        if !stale {
+            choice.failed(&self.pools);
+        }
+        let next = match (stale, silent) {
+            (true, _) => Next::Same,
+            // Whoever has been silent for so long is not asked again.
+            (_, true) => Next::Other,
+            _ => Next::Any,
+        };
+        let again = session.req_header().method.is_idempotent()
+            && ctx.bytes_in == 0
+            && ctx.failure.is_none()
+            && choice.retry(next, &self.pools);
+        if silent && !again {
+            ctx.failure.get_or_insert(TOO_SILENT);
+        }
+        again
+    }
+}
+
+const TOO_SILENT: Cause = Cause::GatewayTimeout { reason: "response_timeout" };

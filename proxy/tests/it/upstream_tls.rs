@@ -1,0 +1,156 @@
+//! `https` upstreams with an authority and a name of their own.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use authsome_shared::snapshot::{Change, HealthCheck, UpstreamTls};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::harness::{Harness, eventually, key};
+
+const CA: &str = include_str!("../../../tests/tls/ca.pem");
+const OTHER_CA: &str = include_str!("../../../tests/tls/other.pem");
+const USERS: &str = "/v1/app_1/users";
+
+/// A server for `upstream.test`. Its threads end with the test's process.
+struct Secure {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Secure {
+    fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let certificate = include_bytes!("../../../tests/tls/server.pem");
+        let key = include_bytes!("../../../tests/tls/server.key");
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(certificate).expect("PEM")],
+                PrivateKeyDer::from_pem_slice(key).expect("PEM"),
+            )
+            .expect("a certificate and its key");
+        let config = Arc::new(config);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = requests.clone();
+        std::thread::spawn(move || {
+            while let Ok((socket, _)) = listener.accept() {
+                let (config, counted) = (config.clone(), counted.clone());
+                std::thread::spawn(move || serve(socket, config, &counted));
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// Answers request after request with the name that was asked for.
+fn serve(socket: TcpStream, config: Arc<ServerConfig>, requests: &AtomicUsize) {
+    let connection = ServerConnection::new(config).expect("a connection");
+    let mut stream = StreamOwned::new(connection, socket);
+    let (mut head, mut byte) = (vec![], [0]);
+    while let Ok(1) = stream.read(&mut byte) {
+        head.push(byte[0]);
+        if head.ends_with(b"\r\n\r\n") {
+            head.clear();
+            requests.fetch_add(1, Ordering::SeqCst);
+            let name = stream.conn.server_name().unwrap_or("none").to_owned();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn tls(ca: Option<&str>, sni: Option<&str>) -> UpstreamTls {
+    UpstreamTls { ca_pem: ca.map(str::to_owned), sni: sni.map(str::to_owned) }
+}
+
+#[tokio::test]
+async fn an_upstream_is_verified_by_its_own_authority_and_name() {
+    let secure = Secure::start();
+    let url = secure.url();
+    let harness = Harness::with(|world| {
+        world.upstream().urls = vec![url];
+        world.upstream().tls = tls(Some(CA), Some("upstream.test"));
+    })
+    .await;
+    let mut wire = harness.connect().await;
+    let answer = wire.get(USERS, &harness.world.secret).await;
+    assert_eq!((answer.status, &*answer.body), (200, &b"upstream.test"[..]));
+
+    // Each change would find the kept connection, if trust did not keep connections apart.
+    for wrong in [
+        tls(Some(OTHER_CA), Some("upstream.test")),
+        tls(Some(CA), Some("another.test")),
+        tls(Some(CA), None),
+        tls(None, Some("upstream.test")),
+        tls(None, None),
+    ] {
+        let mut application = harness.world.application.clone();
+        application.upstream.as_mut().expect("set").tls = wrong.clone();
+        harness.change(vec![Change::Application(Box::new(application))]).await;
+        let answer = harness.connect().await.get(USERS, &harness.world.secret).await;
+        assert_eq!((answer.status, &*answer.code()), (502, "bad_gateway"), "{wrong:?}");
+        assert_eq!(answer.json()["error"]["details"]["reason"], "tls", "{wrong:?}");
+    }
+    assert_eq!(secure.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_is_not_shared_with_an_application_that_trusts_another_authority() {
+    let secure = Secure::start();
+    let url = secure.url();
+    let harness = Harness::with(|world| {
+        world.upstream().urls = vec![url];
+        world.upstream().tls = tls(Some(CA), Some("upstream.test"));
+    })
+    .await;
+    let mut other = harness.world.application.clone();
+    other.id = "app_2".parse().expect("an id");
+    other.upstream.as_mut().expect("set").tls = tls(Some(OTHER_CA), Some("upstream.test"));
+    let (mut others_key, secret) = key("key_2");
+    others_key.application = other.id.clone();
+    let changes = [Change::Application(Box::new(other)), Change::Key(Box::new(others_key))];
+    harness.change(changes.to_vec()).await;
+
+    let mut wire = harness.connect().await;
+    assert_eq!(wire.get(USERS, &harness.world.secret).await.status, 200);
+    let answer = harness.connect().await.get("/v1/app_2/users", &secret).await;
+    assert_eq!((answer.status, &*answer.code()), (502, "bad_gateway"));
+    assert_eq!(secure.requests(), 1);
+}
+
+#[tokio::test]
+async fn health_checks_verify_like_requests() {
+    let secure = Secure::start();
+    let url = secure.url();
+    let harness = Harness::with(|world| {
+        world.upstream().urls = vec![url];
+        world.upstream().tls = tls(Some(CA), Some("upstream.test"));
+        world.upstream().health_check =
+            Some(HealthCheck { interval_ms: 100, ..HealthCheck::default() });
+    })
+    .await;
+    let well = "authsome_proxy_upstream_health_checks_total{outcome=\"healthy\"}";
+    eventually("checked", || async { harness.metric(well).await > 0 }).await;
+    let mut application = harness.world.application.clone();
+    application.upstream.as_mut().expect("set").tls = tls(Some(OTHER_CA), Some("upstream.test"));
+    harness.change(vec![Change::Application(Box::new(application))]).await;
+    let state = "authsome_proxy_upstream_urls{state=\"unhealthy\"}";
+    eventually("it is found unhealthy", || async { harness.metric(state).await == 1 }).await;
+}
