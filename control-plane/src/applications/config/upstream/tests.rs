@@ -1,3 +1,5 @@
+//! What an upstream may say, and which field a refusal names.
+
 use serde_json::{Value, json};
 
 use super::*;
