@@ -164,6 +164,8 @@ create table proxies (
     version text not null,
     address text,
     connected boolean not null,
+    -- It said that it answers no more requests, and has no share of the rate limits.
+    leaving boolean not null,
     revision bigint not null,
     quarantined bigint not null,
     unshipped bigint not null,

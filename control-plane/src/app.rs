@@ -14,6 +14,7 @@ use crate::identity::throttle::AddressLimits;
 use crate::identity::token::TokenKeys;
 use crate::mail::Mailer;
 use crate::platform;
+use crate::proxies;
 use crate::sealed::Sealer;
 use crate::{files, random};
 
@@ -32,6 +33,7 @@ pub struct State {
     pub mailer: Mailer,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
+    pub before: proxies::Before,
 }
 
 impl Deref for App {
@@ -53,11 +55,13 @@ impl App {
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
         let tokens = TokenKeys::load(&mut tx, &sealer).await?;
+        let before = proxies::Before::read(&mut tx).await?;
         tx.commit().await?;
         let mailer = Mailer::new(&config.mail, &config.server.data_dir)?;
         let address_limits = AddressLimits::new(&config.identity);
         Ok(Self(Arc::new(State {
             passwords: Passwords::new(),
+            before,
             config,
             db,
             clock,

@@ -1,6 +1,8 @@
-//! What each proxy has reported: its revision, its health, when it was last heard of; and waiting
-//! until all connected ones have applied a revision. A proxy counts as connected while its stream
-//! stands and it was heard of within [`GONE_AFTER_SECONDS`].
+//! What each proxy has reported: its revision, its health, when it was last heard of; waiting
+//! until all connected ones have applied a revision; and how many share the rate limits. A proxy
+//! counts as connected while its stream stands and it was heard of within [`GONE_AFTER_SECONDS`].
+//! It has its share from when it opens a stream until it says that it leaves, or is silent for that
+//! long: a stream that breaks off and comes back moves no share.
 
 use std::time::Duration;
 
@@ -49,20 +51,26 @@ pub async fn report(tx: &mut Tx, ack: &Ack, address: &str) -> Result<()> {
     }
     checks.finish()?;
     let now = tx.now();
+    if shares(tx, &ack.node).await? == ack.leaving {
+        tx.wake(Topic::Fleet);
+    }
     execute!(
         tx,
         sqlx::query(
-            "insert into proxies (id, version, address, connected, revision, quarantined, \
-             unshipped, first_seen_at, last_seen_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $8) \
+            "insert into proxies (id, version, address, connected, leaving, revision, \
+             quarantined, unshipped, first_seen_at, last_seen_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) \
              on conflict (id) do update set version = excluded.version, \
              address = excluded.address, connected = excluded.connected, \
-             revision = excluded.revision, quarantined = excluded.quarantined, \
-             unshipped = excluded.unshipped, last_seen_at = excluded.last_seen_at"
+             leaving = excluded.leaving, revision = excluded.revision, \
+             quarantined = excluded.quarantined, unshipped = excluded.unshipped, \
+             last_seen_at = excluded.last_seen_at"
         )
         .bind(&ack.node)
         .bind(&ack.version)
         .bind(address)
-        .bind(true)
+        .bind(!ack.leaving)
+        .bind(ack.leaving)
         .bind(ack.revision.cast_signed())
         .bind(ack.quarantined.cast_signed())
         .bind(ack.unshipped.cast_signed())
@@ -83,15 +91,20 @@ fn is_version(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// A proxy has opened a stream; its first report will connect it.
+/// A proxy has opened a stream, and with it takes a share; its first report will connect it.
 pub async fn follow(tx: &mut Tx, id: &NodeId, stream: &str, revision: i64) -> Result<()> {
     let now = tx.now();
+    if !shares(tx, id).await? {
+        tx.wake(Topic::Fleet);
+    }
     execute!(
         tx,
         sqlx::query(
-            "insert into proxies (id, version, connected, revision, quarantined, unshipped, \
-             first_seen_at, last_seen_at, stream_id) values ($1, '', $2, $3, 0, 0, $4, $4, $5) \
-             on conflict (id) do update set stream_id = excluded.stream_id"
+            "insert into proxies (id, version, connected, leaving, revision, quarantined, \
+             unshipped, first_seen_at, last_seen_at, stream_id) \
+             values ($1, '', $2, $2, $3, 0, 0, $4, $4, $5) \
+             on conflict (id) do update set stream_id = excluded.stream_id, \
+             leaving = excluded.leaving, last_seen_at = excluded.last_seen_at"
         )
         .bind(id)
         .bind(false)
@@ -100,6 +113,57 @@ pub async fn follow(tx: &mut Tx, id: &NodeId, stream: &str, revision: i64) -> Re
         .bind(stream)
     )?;
     Ok(())
+}
+
+/// Has the proxy a share of the rate limits?
+async fn shares(tx: &mut Tx, id: &NodeId) -> Result<bool> {
+    let now = tx.now();
+    let (count,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as(
+            "select count(*) from proxies where id = $1 and leaving = $2 and last_seen_at >= $3"
+        )
+        .bind(id)
+        .bind(false)
+        .bind(heard_since(now))
+    )?;
+    Ok(count > 0)
+}
+
+/// What is known of the proxies from before this control plane started: while they are coming back,
+/// none of them loses its share to those that were quicker.
+#[derive(Debug, Clone, Copy)]
+pub struct Before {
+    started: DateTime<Utc>,
+    /// Those heard of since then were there when the last control plane was.
+    since: DateTime<Utc>,
+}
+
+/// A proxy finds its way back to the control plane within this time: its back-off and a little.
+const COMING_BACK: TimeDelta = TimeDelta::seconds(10);
+
+impl Before {
+    pub async fn read(tx: &mut Tx) -> Result<Self> {
+        let (last,): (Option<DateTime<Utc>>,) =
+            fetch_one!(tx, sqlx::query_as("select max(last_seen_at) from proxies"))?;
+        let started = tx.now();
+        Ok(Self { started, since: heard_since(last.unwrap_or(started)) })
+    }
+}
+
+/// How many proxies share the rate limits; at least 1.
+pub async fn fleet(tx: &mut Tx, before: Before) -> Result<u32> {
+    let mut since = heard_since(tx.now());
+    if tx.now() < before.started + COMING_BACK {
+        since = since.min(before.since);
+    }
+    let (count,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as("select count(*) from proxies where leaving = $1 and last_seen_at >= $2")
+            .bind(false)
+            .bind(since)
+    )?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX).max(1))
 }
 
 /// A proxy's stream has ended; it is disconnected unless it follows another by now. Its next

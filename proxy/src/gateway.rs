@@ -33,6 +33,7 @@ use crate::access_log::{AccessLog, Line};
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::ledger::Ledger;
+use crate::limit::share::Share;
 use crate::listener::connection::Connection;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -42,6 +43,8 @@ use crate::upstream::silence::Sockets;
 
 pub struct Gateway {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// This proxy's part of the rate limits.
+    pub share: Arc<Share>,
     pub ledger: Arc<Ledger>,
     pub resolver: Arc<Resolver>,
     /// What is known of applications' upstreams.

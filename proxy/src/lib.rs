@@ -42,6 +42,7 @@ use gateway::Gateway;
 use ledger::Ledger;
 use ledger::ship::Shipper;
 use limit::quota::Quotas;
+use limit::share::Share;
 use listener::refusal::Refusals;
 use listener::{Listener, Socket};
 use metrics::Metrics;
@@ -60,6 +61,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The last attempt to ship usage at a shutdown may take this long.
 const LAST_SHIPMENT: Duration = Duration::from_secs(5);
 
+/// So may telling the control plane that this proxy leaves.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// A running proxy. Dropping it ends it at once; [`Proxy::shutdown`] lets it finish.
 pub struct Proxy {
     listener: Listener,
@@ -68,7 +72,10 @@ pub struct Proxy {
     drain_timeout: Duration,
     ledger: Arc<Ledger>,
     shipper: Arc<Shipper>,
+    sync: Arc<Sync>,
     store: Arc<Mutex<Store>>,
+    /// What follows the control plane.
+    following: [AbortOnDropHandle<()>; 2],
     tasks: Vec<AbortOnDropHandle<()>>,
     _echo: Echo,
     /// Held while it runs; another process can't have the same data directory.
@@ -91,6 +98,8 @@ impl Proxy {
         let admin_address = admin.local_addr()?;
         let access_log = Arc::new(AccessLog::open(&config.log.access_log, metrics.clone())?);
         let quotas = Arc::new(Quotas::default());
+        let share = Arc::new(Share::open(&dir));
+        metrics.fleet.set(i64::from(share.proxies()));
         let (store, loaded) = Store::open(&dir.join("snapshots"))?;
         let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(loaded, &quotas)));
         let served = snapshot.load().revision;
@@ -107,6 +116,7 @@ impl Proxy {
             snapshot: snapshot.clone(),
             store: store.clone(),
             quotas: quotas.clone(),
+            share: share.clone(),
             ledger: ledger.clone(),
             metrics: metrics.clone(),
             applied: watch::Sender::new((served, snapshot.load().quarantined)),
@@ -123,6 +133,7 @@ impl Proxy {
         let prober = Arc::new(Prober::new(snapshot.clone(), pools.clone(), resolver.clone()));
         let gateway = Gateway {
             snapshot: snapshot.clone(),
+            share,
             ledger: ledger.clone(),
             resolver,
             pools,
@@ -143,9 +154,8 @@ impl Proxy {
             draining: draining.clone(),
         });
         let fsync = Duration::from_millis(config.ledger.fsync_interval_ms);
+        let following = [spawn(sync.clone().run()), spawn(sync.clone().acknowledge())];
         let mut tasks = vec![
-            spawn(sync.clone().run()),
-            spawn(sync.acknowledge()),
             spawn(shipper.clone().run()),
             spawn(ledger.clone().sync_forever(fsync)),
             spawn(sync_store(store.clone())),
@@ -168,7 +178,9 @@ impl Proxy {
             drain_timeout: config.drain_timeout(),
             ledger,
             shipper,
+            sync,
             store,
+            following,
             tasks,
             _echo: echo,
             _lock: lock,
@@ -193,13 +205,16 @@ impl Proxy {
     /// Stops accepting, lets requests finish, and ships what is left of the journal if the control
     /// plane answers. What can't be shipped stays for the next start.
     pub async fn shutdown(self) {
-        let Self { listener, draining, drain_timeout, ledger, shipper, store, tasks, .. } = self;
+        let Self { listener, draining, drain_timeout, ledger, shipper, sync, store, .. } = self;
         draining.store(true, Ordering::Relaxed);
         listener.drain(drain_timeout).await;
+        // The next report would take the share back.
+        drop(self.following);
+        sync.leave(LAST_WORD).await;
         shipper.drain(LAST_SHIPMENT).await;
         ledger.sync();
         store::sync(&store).await;
-        drop(tasks);
+        drop(self.tasks);
         tracing::info!(unshipped = ledger.unshipped(), "the proxy has stopped");
     }
 }

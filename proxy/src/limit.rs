@@ -1,8 +1,10 @@
-//! Limits with state: `rate` (GCRA, per key bucket) and `quota` (units per calendar month). Which
-//! limit applies to a key is decided here; that a request asks at all is the gateway's.
+//! Limits with state: `rate` (GCRA, per key bucket), `quota` (units per calendar month), and
+//! `share`, this proxy's part of a rate limit that others enforce too. Which limit applies to a key
+//! is decided here; that a request asks at all is the gateway's.
 
 pub mod quota;
 pub mod rate;
+pub mod share;
 
 /// Whose setting a limit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

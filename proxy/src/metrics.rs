@@ -29,6 +29,8 @@ pub struct Metrics {
     /// Revisions that the control plane is ahead.
     pub lag: IntGauge,
     pub connected: IntGauge,
+    /// Proxies that share the rate limits.
+    pub fleet: IntGauge,
     pub sync_failures: IntCounter,
     pub quarantined: IntGauge,
     pub journal_bytes: IntGauge,
@@ -104,6 +106,10 @@ impl Metrics {
             revision: gauge("authsome_proxy_snapshot_revision", "Revision that is served")?,
             lag: gauge("authsome_proxy_config_lag_revisions", "Revisions known but not applied")?,
             connected: gauge("authsome_proxy_control_connected", "1 while the stream is open")?,
+            fleet: gauge(
+                "authsome_proxy_fleet_proxies",
+                "Proxies that share the rate limits, this one included",
+            )?,
             sync_failures: counter("authsome_proxy_sync_failures_total", "Streams that failed")?,
             quarantined: gauge(
                 "authsome_proxy_quarantined_entities",

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::ledger::Ledger;
 use crate::limit::quota::Quotas;
+use crate::limit::share::Share;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::snapshot::store::Store;
@@ -35,6 +36,7 @@ pub struct Sync {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub store: Arc<Mutex<Store>>,
     pub quotas: Arc<Quotas>,
+    pub share: Arc<Share>,
     pub ledger: Arc<Ledger>,
     pub metrics: Arc<Metrics>,
     /// Revision and quarantined count that are to be acknowledged.
@@ -170,6 +172,10 @@ impl Sync {
                 self.swap(next);
                 self.seen(revision);
             }
+            Frame::Fleet { proxies } => {
+                self.share.set(proxies);
+                self.metrics.fleet.set(i64::from(self.share.proxies()));
+            }
             Frame::Totals { totals } => self.quotas.confirm(&totals),
             Frame::Ping { revision } => self.seen(revision),
         }
@@ -187,16 +193,9 @@ impl Sync {
         let mut applied = self.applied.subscribe();
         let mut failed = false;
         loop {
-            let (revision, quarantined) = *applied.borrow_and_update();
+            let applied_now = *applied.borrow_and_update();
             if self.snapshot.load().platform.is_some() {
-                let ack = Ack {
-                    node: self.node.clone(),
-                    version: crate::VERSION.to_owned(),
-                    revision,
-                    quarantined,
-                    unshipped: self.ledger.unshipped(),
-                };
-                match self.client.ack(&ack).await {
+                match self.client.ack(&self.report(applied_now, false)).await {
                     Ok(()) => failed = false,
                     Err(error) if !failed => {
                         failed = true;
@@ -208,6 +207,27 @@ impl Sync {
             let beat = if failed { 500 } else { HEARTBEAT_SECONDS * 1_000 };
             // Too long or changed: either way it is time for the next.
             let _ = timeout(Duration::from_millis(beat), applied.changed()).await;
+        }
+    }
+
+    fn report(&self, (revision, quarantined): (u64, u64), leaving: bool) -> Ack {
+        Ack {
+            node: self.node.clone(),
+            version: crate::VERSION.to_owned(),
+            revision,
+            quarantined,
+            unshipped: self.ledger.unshipped(),
+            leaving,
+        }
+    }
+
+    /// Says that this proxy answers no more requests, so that the others take over its share at
+    /// once. Untold, they do when it has been silent for a while.
+    pub async fn leave(&self, limit: Duration) {
+        let applied = *self.applied.borrow();
+        let told = timeout(limit, self.client.ack(&self.report(applied, true))).await;
+        if !matches!(told, Ok(Ok(()))) {
+            tracing::debug!("the control plane could not be told of the end");
         }
     }
 }

@@ -7,8 +7,8 @@
 //!   [`Frame`]s without end: every delta after `revision`, in order and without a gap, then each
 //!   new one as it is committed; a `ping` at least every second. `reset` means that the log does
 //!   not reach back to `revision`: fetch a snapshot and open the stream anew.
-//! - `POST /node/v1/ack` with an [`Ack`] says what has been applied; sent after each change, and
-//!   every [`HEARTBEAT_SECONDS`] as a sign of life.
+//! - `POST /node/v1/ack` with an [`Ack`] says what has been applied; sent after each change, every
+//!   [`HEARTBEAT_SECONDS`] as a sign of life, and a last time with `leaving` when it has stopped.
 //! - `POST /node/v1/usage`: see `usage`.
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,8 @@ use crate::usage::Total;
 /// A proxy acknowledges at least this often.
 pub const HEARTBEAT_SECONDS: u64 = 2;
 
-/// A proxy that has not been heard of for this long counts as gone.
+/// A proxy that has not been heard of for this long counts as gone: the others take over its share
+/// of the rate limits.
 pub const GONE_AFTER_SECONDS: u64 = 7;
 
 /// One line of the stream. Unknown frames are ignored by the proxy.
@@ -33,6 +34,8 @@ pub enum Frame {
     /// The changes of one revision, each a `snapshot::Change`; kept as JSON values, so that one
     /// that this proxy cannot read spoils no other.
     Delta { revision: u64, changes: Vec<serde_json::Value> },
+    /// How many proxies share the rate limits, this one included; sent first, and when it changes.
+    Fleet { proxies: u32 },
     /// New totals of subjects that have a quota.
     Totals { totals: Vec<Total> },
     /// The control plane is alive and its log stands at this revision.
@@ -54,4 +57,7 @@ pub struct Ack {
     /// Records in the journal that the control plane has not confirmed.
     #[serde(default)]
     pub unshipped: u64,
+    /// It answers no more requests: its share of the rate limits is free.
+    #[serde(default)]
+    pub leaving: bool,
 }

@@ -23,10 +23,12 @@ pub enum Topic {
     Jobs,
     /// Usage was applied.
     Usage,
+    /// A proxy has come or gone.
+    Fleet,
 }
 
 impl Topic {
-    const ALL: [Self; 4] = [Self::Revisions, Self::Proxies, Self::Jobs, Self::Usage];
+    const ALL: [Self; 5] = [Self::Revisions, Self::Proxies, Self::Jobs, Self::Usage, Self::Fleet];
 
     fn name(self) -> &'static str {
         match self {
@@ -34,6 +36,7 @@ impl Topic {
             Self::Proxies => "proxies",
             Self::Jobs => "jobs",
             Self::Usage => "usage",
+            Self::Fleet => "fleet",
         }
     }
 }
@@ -41,7 +44,7 @@ impl Topic {
 /// The channels, one per topic.
 #[derive(Debug, Clone)]
 pub(super) struct Wakes {
-    senders: Arc<[watch::Sender<u64>; 4]>,
+    senders: Arc<[watch::Sender<u64>; 5]>,
 }
 
 impl Default for Wakes {

@@ -1,6 +1,6 @@
 //! One proxy's stream: every revision after its own, in order and without a gap, then each new one
-//! as it commits; totals of what is used, and a ping at least every second. It ends when the
-//! client goes, when it falls too far behind to send to, or at shutdown; the proxy comes back.
+//! as it commits; how many proxies there are; totals of what is used, and a ping at least every
+//! second. It ends when the client goes, when it falls too far behind to send to, or at shutdown; the proxy comes back.
 
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub struct Follower {
     /// Tells this stream from the proxy's others.
     id: String,
     frames: mpsc::Sender<Frame>,
+    /// The number of proxies that was sent last.
+    fleet_sent: Option<u32>,
     /// Totals changed before this instant have been sent.
     totals_sent: Option<DateTime<Utc>>,
 }
@@ -62,7 +64,14 @@ impl Follower {
     ) -> mpsc::Receiver<Frame> {
         let (frames, receiver) = mpsc::channel(BUFFER);
         let id = Uuid::now_v7().simple().to_string();
-        let follower = Self { app: app.clone(), subscription, id, frames, totals_sent: None };
+        let follower = Self {
+            app: app.clone(),
+            subscription,
+            id,
+            frames,
+            fleet_sent: None,
+            totals_sent: None,
+        };
         tokio::spawn(follower.run(stop));
         receiver
     }
@@ -103,10 +112,11 @@ impl Follower {
     async fn follow(&mut self) -> Result<Ended> {
         let mut revisions = self.app.db.subscribe(Topic::Revisions);
         let mut usage = self.app.db.subscribe(Topic::Usage);
+        let mut fleet = self.app.db.subscribe(Topic::Fleet);
         self.connect().await?;
         let greeting = self.greet().await?;
         let resets = matches!(greeting, Frame::Reset { .. });
-        if self.send(greeting).await.is_err() || resets {
+        if self.send(greeting).await.is_err() || resets || self.send_fleet().await?.is_err() {
             return Ok(Ended);
         }
         let mut ping = interval(PING);
@@ -125,11 +135,20 @@ impl Follower {
             let totals_at = totals_due.unwrap_or_else(|| Instant::now() + PING);
             tokio::select! {
                 _ = revisions.changed() => {}
+                _ = fleet.changed() => {
+                    if self.send_fleet().await?.is_err() {
+                        return Ok(Ended);
+                    }
+                }
                 _ = usage.changed() => {
                     totals_due = totals_due.or_else(|| Some(Instant::now() + TOTALS_PAUSE));
                 }
                 () = tokio::time::sleep_until(totals_at), if totals_due.is_some() => {}
                 _ = ping.tick() => {
+                    // Nobody rings for a proxy that has fallen silent.
+                    if self.send_fleet().await?.is_err() {
+                        return Ok(Ended);
+                    }
                     let revision = self.subscription.revision.cast_unsigned();
                     if self.send(Frame::Ping { revision }).await.is_err() {
                         return Ok(Ended);
@@ -180,6 +199,17 @@ impl Follower {
                 self.subscription.revision = entry.revision;
             }
         }
+    }
+
+    /// Sends how many proxies share the rate limits, if that has changed.
+    async fn send_fleet(&mut self) -> Result<Result<(), Ended>> {
+        let mut tx = self.app.db.read().await?;
+        let proxies = proxies::fleet(&mut tx, self.app.before).await?;
+        drop(tx);
+        if self.fleet_sent.replace(proxies) == Some(proxies) {
+            return Ok(Ok(()));
+        }
+        Ok(self.send(Frame::Fleet { proxies }).await)
     }
 
     /// Sends this month's totals: all of them at first, then those that changed. A proxy that is

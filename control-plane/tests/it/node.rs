@@ -1,6 +1,7 @@
 //! `/node/v1`: the surface for proxies.
 
 mod ack;
+mod fleet;
 mod snapshot;
 mod stream;
 mod token;

@@ -42,7 +42,7 @@ impl Gateway {
         ctx.key = Some(admitted.key.clone());
 
         let (level, limit) = admitted.rate_limit();
-        let checked = admitted.key.bucket.check(limit, nanos(now));
+        let checked = admitted.key.bucket.check(limit, self.share.proxies(), nanos(now));
         let (Ok(state) | Err(state)) = checked;
         ctx.rate = Some((state, nanos(now)));
         if checked.is_err() {
@@ -71,7 +71,7 @@ impl Gateway {
         let snapshot = self.snapshot.load();
         if let Some(workspace) = snapshot.workspace(&application.workspace) {
             let (_, limit) = admit::rate_limit(key, application, workspace);
-            ctx.rate = Some((key.bucket.peek(limit, now), now));
+            ctx.rate = Some((key.bucket.peek(limit, self.share.proxies(), now), now));
         }
     }
 }

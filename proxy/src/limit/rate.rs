@@ -3,6 +3,11 @@
 //! from the next request on. Time is an argument, in nanoseconds since the epoch; a clock that is
 //! set back costs a caller at most one burst's time, because a TAT is never taken to lie further
 //! ahead than a full bucket.
+//!
+//! Where several proxies enforce one limit, each has an equal share: a request costs as many times
+//! more as there are proxies, while a full bucket holds as much time as before. So the fleet
+//! together admits the limit's rate exactly. A bucket holds one request at least, so that a burst
+//! smaller than the fleet comes to one request a proxy.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,14 +42,15 @@ struct Pace {
 }
 
 impl Pace {
-    /// `None` for a limit of no requests at all.
-    fn of(limit: RateLimit) -> Option<Self> {
+    /// Of one of `proxies` equal shares of a limit; `None` for a limit of no requests at all.
+    fn of(limit: RateLimit, proxies: u32) -> Option<Self> {
         let window = u128::from(limit.window_ms.max(1)) * 1_000_000;
         let step = (window / u128::from(std::num::NonZeroU32::new(limit.requests)?.get())).max(1);
         // A century is enough, and leaves room to add to a time.
         let bound = 100 * 365 * 86_400 * u128::from(NANOS_PER_SECOND);
-        let capacity = (step * u128::from(limit.burst.max(1))).min(bound);
-        let step = u64::try_from(step.min(capacity)).unwrap_or(u64::MAX);
+        let share = step * u128::from(proxies.max(1));
+        let capacity = (step * u128::from(limit.burst.max(1))).max(share).min(bound);
+        let step = u64::try_from(share.min(capacity)).unwrap_or(u64::MAX);
         Some(Self { step, capacity: u64::try_from(capacity).unwrap_or(u64::MAX) })
     }
 
@@ -61,9 +67,10 @@ impl Pace {
 }
 
 impl Bucket {
-    /// Takes one request's worth at `now`. `Err` says how long to wait; nothing is taken then.
-    pub fn check(&self, limit: RateLimit, now: u64) -> Result<State, State> {
-        let Some(pace) = Pace::of(limit) else { return Err(closed(limit, now)) };
+    /// Takes one request's worth at `now` from one of `proxies` shares. `Err` says how long to wait;
+    /// nothing is taken then.
+    pub fn check(&self, limit: RateLimit, proxies: u32, now: u64) -> Result<State, State> {
+        let Some(pace) = Pace::of(limit, proxies) else { return Err(closed(limit, now)) };
         let mut current = self.tat.load(Ordering::Relaxed);
         loop {
             let tat = pace.clamp(current, now);
@@ -93,8 +100,8 @@ impl Bucket {
     }
 
     /// Where the bucket stands, taking nothing.
-    pub fn peek(&self, limit: RateLimit, now: u64) -> State {
-        match Pace::of(limit) {
+    pub fn peek(&self, limit: RateLimit, proxies: u32, now: u64) -> State {
+        match Pace::of(limit, proxies) {
             None => closed(limit, now),
             Some(pace) => {
                 let tat = pace.clamp(self.tat.load(Ordering::Relaxed), now);
@@ -150,48 +157,51 @@ mod tests {
         let bucket = Bucket::default();
         let ten = limit(10, 1_000, 10);
         for i in 0..10_u64 {
-            let state = bucket.check(ten, START).expect("within the burst");
+            let state = bucket.check(ten, 1, START).expect("within the burst");
             assert_eq!(state.remaining, 9 - i);
         }
-        let refused = bucket.check(ten, START).expect_err("over");
+        let refused = bucket.check(ten, 1, START).expect_err("over");
         assert_eq!((refused.remaining, refused.wait, refused.retry_after()), (0, 100_000_000, 1));
-        assert!(bucket.check(ten, START + 99_999_999).is_err());
-        assert!(bucket.check(ten, START + 100_000_000).is_ok());
-        assert!(bucket.check(ten, START + 100_000_000).is_err());
+        assert!(bucket.check(ten, 1, START + 99_999_999).is_err());
+        assert!(bucket.check(ten, 1, START + 100_000_000).is_ok());
+        assert!(bucket.check(ten, 1, START + 100_000_000).is_err());
     }
 
     #[test]
     fn a_changed_limit_holds_at_once() {
         let bucket = Bucket::default();
         let hour = limit(2, 3_600_000, 2);
-        bucket.check(hour, START).expect("first");
-        bucket.check(hour, START).expect("second");
-        assert_eq!(bucket.check(hour, START).expect_err("over").retry_after(), 1_800);
+        bucket.check(hour, 1, START).expect("first");
+        bucket.check(hour, 1, START).expect("second");
+        assert_eq!(bucket.check(hour, 1, START).expect_err("over").retry_after(), 1_800);
         // What was used up under the old limit is a full bucket under the new one, and no more.
         let wide = limit(10, 1_000, 10);
-        assert_eq!(bucket.check(wide, START).expect_err("full").wait, 100_000_000);
-        assert!(bucket.check(wide, START + 100_000_000).is_ok());
+        assert_eq!(bucket.check(wide, 1, START).expect_err("full").wait, 100_000_000);
+        assert!(bucket.check(wide, 1, START + 100_000_000).is_ok());
         let none = limit(0, 1_000, 0);
-        assert_eq!(bucket.check(none, START + NANOS_PER_SECOND).expect_err("closed").remaining, 0);
+        assert_eq!(
+            bucket.check(none, 1, START + NANOS_PER_SECOND).expect_err("closed").remaining,
+            0
+        );
     }
 
     #[test]
     fn a_clock_set_back_costs_one_burst_at_most() {
         let bucket = Bucket::default();
         let ten = limit(10, 1_000, 10);
-        bucket.check(ten, START + 3_600 * NANOS_PER_SECOND).expect("in the future");
-        let refused = bucket.check(ten, START).expect_err("the bucket counts as used up");
+        bucket.check(ten, 1, START + 3_600 * NANOS_PER_SECOND).expect("in the future");
+        let refused = bucket.check(ten, 1, START).expect_err("the bucket counts as used up");
         assert_eq!(refused.wait, 100_000_000);
-        assert!(bucket.check(ten, START + NANOS_PER_SECOND).is_ok());
+        assert!(bucket.check(ten, 1, START + NANOS_PER_SECOND).is_ok());
     }
 
     #[test]
     fn headers_count_in_whole_seconds() {
         let bucket = Bucket::default();
-        let state = bucket.check(limit(1, 60_000, 1), START).expect("first");
+        let state = bucket.check(limit(1, 60_000, 1), 1, START).expect("first");
         assert_eq!(state.reset(), 1_700_000_060);
         assert_eq!((state.reset_in(START), state.window_seconds()), (60, 60));
-        let state = bucket.peek(limit(1, 500, 1), START + 60 * NANOS_PER_SECOND);
+        let state = bucket.peek(limit(1, 500, 1), 1, START + 60 * NANOS_PER_SECOND);
         assert_eq!((state.remaining, state.window_seconds()), (1, 1));
     }
 
@@ -204,9 +214,9 @@ mod tests {
             limit(1, 0, 0),
         ] {
             let bucket = Bucket::default();
-            assert!(bucket.check(limit, START).is_ok(), "{limit:?}");
-            let _ = bucket.check(limit, START);
-            let _ = bucket.peek(limit, START);
+            assert!(bucket.check(limit, 1, START).is_ok(), "{limit:?}");
+            let _ = bucket.check(limit, 1, START);
+            let _ = bucket.peek(limit, 1, START);
         }
     }
 
@@ -244,13 +254,13 @@ mod tests {
             for gap in gaps {
                 now += gap / u64::from(requests);
                 let expected = reference.check(limit, now);
-                let peeked = bucket.peek(limit, now);
-                let found = bucket.check(limit, now);
+                let peeked = bucket.peek(limit, 1, now);
+                let found = bucket.check(limit, 1, now);
                 prop_assert_eq!(found.is_ok(), expected);
                 prop_assert_eq!(peeked.remaining > 0, expected);
                 if let Err(state) = found {
-                    prop_assert!(bucket.peek(limit, now + state.wait).remaining > 0);
-                    prop_assert_eq!(bucket.peek(limit, now + state.wait - 1).remaining, 0);
+                    prop_assert!(bucket.peek(limit, 1, now + state.wait).remaining > 0);
+                    prop_assert_eq!(bucket.peek(limit, 1, now + state.wait - 1).remaining, 0);
                 }
             }
         }
@@ -266,9 +276,37 @@ mod tests {
             let mut sorted = offsets;
             sorted.sort_unstable();
             let passed =
-                sorted.iter().filter(|at| bucket.check(limit, START + **at).is_ok()).count();
+                sorted.iter().filter(|at| bucket.check(limit, 1, START + **at).is_ok()).count();
             prop_assert!(passed <= (requests + burst) as usize);
         }
+    }
+
+    #[test]
+    fn shares_admit_together_what_one_bucket_would() {
+        for (proxies, requests, burst) in [(3, 10, 10), (3, 100, 7), (4, 1_000, 1_000), (7, 5, 5)] {
+            let limit = limit(requests, 1_000, burst);
+            let buckets: Vec<_> = (0..proxies).map(|_| Bucket::default()).collect();
+            // Asked a thousand times a second each, for a minute.
+            let passed = (0..60_000_u64)
+                .flat_map(|ms| buckets.iter().map(move |bucket| (bucket, START + ms * 1_000_000)))
+                .filter(|(bucket, now)| bucket.check(limit, proxies, *now).is_ok())
+                .count();
+            let most = u64::from(burst.max(proxies)) + 60 * u64::from(requests);
+            let least = 60 * u64::from(requests) - u64::from(proxies);
+            assert!((least..=most).contains(&(passed as u64)), "{passed} of {least} to {most}");
+        }
+    }
+
+    #[test]
+    fn a_share_that_shrinks_keeps_the_part_that_was_used() {
+        let bucket = Bucket::default();
+        let ten = limit(10, 1_000, 10);
+        for _ in 0..5 {
+            bucket.check(ten, 1, START).expect("half of it");
+        }
+        // Half of a half is left: two whole requests.
+        assert_eq!(bucket.peek(ten, 2, START).remaining, 2);
+        assert_eq!(bucket.peek(ten, 1, START).remaining, 5);
     }
 
     #[test]
@@ -278,7 +316,9 @@ mod tests {
         let passed: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
-                    scope.spawn(|| (0..500).filter(|_| bucket.check(limit, START).is_ok()).count())
+                    scope.spawn(|| {
+                        (0..500).filter(|_| bucket.check(limit, 1, START).is_ok()).count()
+                    })
                 })
                 .collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()

@@ -133,7 +133,7 @@ async fn a_quiet_stream_shows_that_it_lives() {
                 assert_eq!(revision.cast_signed(), app.revision().await);
                 break;
             }
-            Some(Frame::Totals { .. }) => {}
+            Some(Frame::Totals { .. } | Frame::Fleet { .. }) => {}
             other => panic!("{other:?}"),
         }
     }

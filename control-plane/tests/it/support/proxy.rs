@@ -37,7 +37,19 @@ impl FakeProxy {
             revision: revision.cast_unsigned(),
             quarantined: 0,
             unshipped: 0,
+            leaving: false,
         };
+        self.report(&ack).await;
+    }
+
+    /// Says that it answers no more requests.
+    pub async fn leave(&self) {
+        let (node, version) = (self.id.clone(), "0.1.0".into());
+        let (revision, quarantined, unshipped) = (0, 0, 0);
+        self.report(&Ack { node, version, revision, quarantined, unshipped, leaving: true }).await;
+    }
+
+    async fn report(&self, ack: &Ack) {
         let body = serde_json::to_value(ack).unwrap();
         self.client.post("/node/v1/ack", body).await.is(204);
     }
@@ -89,12 +101,21 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The next frame but pings and totals; `None` at the end.
+    /// The next frame but pings, totals and the number of proxies; `None` at the end.
     pub async fn next(&mut self) -> Option<Frame> {
         loop {
             match self.next_of_any().await? {
-                Frame::Ping { .. } | Frame::Totals { .. } => {}
+                Frame::Ping { .. } | Frame::Totals { .. } | Frame::Fleet { .. } => {}
                 frame => return Some(frame),
+            }
+        }
+    }
+
+    /// The number of proxies, when it is told next.
+    pub async fn fleet(&mut self) -> u32 {
+        loop {
+            if let Some(Frame::Fleet { proxies }) = self.next_of_any().await {
+                return proxies;
             }
         }
     }
