@@ -166,6 +166,8 @@ create table proxies (
     connected boolean not null,
     -- It said that it answers no more requests, and has no share of the rate limits.
     leaving boolean not null,
+    -- off, up or down: its store of strict limits.
+    strict text not null,
     revision bigint not null,
     quarantined bigint not null,
     unshipped bigint not null,

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use authsome_shared::id::NodeId;
-use authsome_shared::node::{Ack, GONE_AFTER_SECONDS};
+use authsome_shared::node::{Ack, GONE_AFTER_SECONDS, StoreState};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::db::{Db, Topic, Tx};
@@ -21,6 +21,8 @@ pub struct Proxy {
     pub version: String,
     pub address: Option<String>,
     connected: bool,
+    /// `off`, `up` or `down`: its store of strict limits.
+    pub strict: String,
     pub revision: i64,
     /// Entities that it could not read and does not serve.
     pub quarantined: i64,
@@ -57,13 +59,13 @@ pub async fn report(tx: &mut Tx, ack: &Ack, address: &str) -> Result<()> {
     execute!(
         tx,
         sqlx::query(
-            "insert into proxies (id, version, address, connected, leaving, revision, \
+            "insert into proxies (id, version, address, connected, leaving, strict, revision, \
              quarantined, unshipped, first_seen_at, last_seen_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) \
              on conflict (id) do update set version = excluded.version, \
              address = excluded.address, connected = excluded.connected, \
-             leaving = excluded.leaving, revision = excluded.revision, \
-             quarantined = excluded.quarantined, unshipped = excluded.unshipped, \
+             leaving = excluded.leaving, strict = excluded.strict, \
+             revision = excluded.revision, quarantined = excluded.quarantined, unshipped = excluded.unshipped, \
              last_seen_at = excluded.last_seen_at"
         )
         .bind(&ack.node)
@@ -71,6 +73,7 @@ pub async fn report(tx: &mut Tx, ack: &Ack, address: &str) -> Result<()> {
         .bind(address)
         .bind(!ack.leaving)
         .bind(ack.leaving)
+        .bind(state(ack.strict))
         .bind(ack.revision.cast_signed())
         .bind(ack.quarantined.cast_signed())
         .bind(ack.unshipped.cast_signed())
@@ -78,6 +81,14 @@ pub async fn report(tx: &mut Tx, ack: &Ack, address: &str) -> Result<()> {
     )?;
     tx.wake(Topic::Proxies);
     Ok(())
+}
+
+fn state(store: StoreState) -> &'static str {
+    match store {
+        StoreState::Off => "off",
+        StoreState::Up => "up",
+        StoreState::Down => "down",
+    }
 }
 
 /// Ids from outside may be any text.
@@ -100,9 +111,9 @@ pub async fn follow(tx: &mut Tx, id: &NodeId, stream: &str, revision: i64) -> Re
     execute!(
         tx,
         sqlx::query(
-            "insert into proxies (id, version, connected, leaving, revision, quarantined, \
-             unshipped, first_seen_at, last_seen_at, stream_id) \
-             values ($1, '', $2, $2, $3, 0, 0, $4, $4, $5) \
+            "insert into proxies (id, version, connected, leaving, strict, revision, \
+             quarantined, unshipped, first_seen_at, last_seen_at, stream_id) \
+             values ($1, '', $2, $2, 'off', $3, 0, 0, $4, $4, $5) \
              on conflict (id) do update set stream_id = excluded.stream_id, \
              leaving = excluded.leaving, last_seen_at = excluded.last_seen_at"
         )

@@ -26,6 +26,7 @@ pub struct Config {
     pub control: Control,
     pub connections: Connections,
     pub tls: Tls,
+    pub strict: Strict,
     pub drain: Drain,
     pub ledger: Ledger,
     pub log: Log,
@@ -180,6 +181,27 @@ fn address_or_empty<'de, D: serde::Deserializer<'de>>(
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub struct Strict {
+    /// The Redis or Valkey that holds strict limits for all proxies; absent or empty: none, and
+    /// each proxy holds its share of them.
+    pub redis_url: Option<Secret<String>>,
+    /// Begins the names of its keys.
+    pub prefix: String,
+    /// A request waits this long for it, and is then decided by this proxy's share. The timer
+    /// rounds up by as much as a millisecond.
+    pub timeout_ms: u64,
+    /// How long units of a rate limit that were taken in advance may be used.
+    pub lease_ms: u64,
+}
+
+impl Default for Strict {
+    fn default() -> Self {
+        Self { redis_url: None, prefix: "authsome".into(), timeout_ms: 1, lease_ms: 10 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Drain {
     /// Requests under way may take this long to finish after a stop was asked for.
     pub timeout_ms: u64,
@@ -296,6 +318,8 @@ impl Config {
             ("connections.header_timeout_ms", self.connections.header_timeout_ms),
             ("connections.body_timeout_ms", self.connections.body_timeout_ms),
             ("connections.body_grace_ms", self.connections.body_grace_ms),
+            ("strict.timeout_ms", self.strict.timeout_ms),
+            ("strict.lease_ms", self.strict.lease_ms),
             ("tls.handshake_timeout_ms", self.tls.handshake_timeout_ms),
             ("ledger.fsync_interval_ms", self.ledger.fsync_interval_ms),
         ] {

@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_rate_limit_tells_which_and_when_to_return() {
-        let limit = RateLimit { requests: 10, window_ms: 60_000, burst: 10 };
+        let limit = RateLimit::fast(10, 60_000, 10);
         let state = State { limit, remaining: 0, full_at: 0, wait: 5_500_000_000 };
         let cause = Cause::RateLimit { level: Level::Application, state };
         assert_eq!(

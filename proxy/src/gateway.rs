@@ -33,7 +33,7 @@ use crate::access_log::{AccessLog, Line};
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::ledger::Ledger;
-use crate::limit::share::Share;
+use crate::limit::Limits;
 use crate::listener::connection::Connection;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -43,8 +43,7 @@ use crate::upstream::silence::Sockets;
 
 pub struct Gateway {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// This proxy's part of the rate limits.
-    pub share: Arc<Share>,
+    pub limits: Limits,
     pub ledger: Arc<Ledger>,
     pub resolver: Arc<Resolver>,
     /// What is known of applications' upstreams.
@@ -146,7 +145,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let decided = self.decide(session, ctx);
+        let decided = self.decide(session, ctx).await;
         self.metrics.admission.observe(ctx.started.elapsed().as_secs_f64());
         let refused = match decided {
             Err(cause) => Some(cause),

@@ -7,7 +7,6 @@ pub mod cursor;
 pub mod frame;
 pub mod journal;
 pub mod read;
-mod seldom;
 pub mod ship;
 mod space;
 
@@ -22,9 +21,9 @@ use tokio::sync::Notify;
 use crate::config;
 use crate::limit::quota::Quotas;
 use crate::metrics::Metrics;
+use crate::seldom::Seldom;
 use cursor::Cursor;
 use journal::Journal;
-use seldom::Seldom;
 
 /// Everything that is kept of usage on this proxy.
 pub struct Ledger {

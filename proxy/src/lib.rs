@@ -15,6 +15,7 @@ mod limit;
 mod listener;
 mod metrics;
 mod node;
+mod seldom;
 mod snapshot;
 mod sync;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use arc_swap::ArcSwap;
 use authsome_shared::clock::Clock;
 use authsome_shared::snapshot::encoding::Decoded;
 use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use access_log::AccessLog;
@@ -41,8 +43,9 @@ pub use config::Config;
 use gateway::Gateway;
 use ledger::Ledger;
 use ledger::ship::Shipper;
+use limit::Limits;
 use limit::quota::Quotas;
-use limit::share::Share;
+use limit::strict::Strict;
 use listener::refusal::Refusals;
 use listener::{Listener, Socket};
 use metrics::Metrics;
@@ -61,7 +64,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The last attempt to ship usage at a shutdown may take this long.
 const LAST_SHIPMENT: Duration = Duration::from_secs(5);
 
-/// So may telling the control plane that this proxy leaves.
+/// So long may telling the control plane that this proxy leaves, and giving back what it holds of
+/// strict limits.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A running proxy. Dropping it ends it at once; [`Proxy::shutdown`] lets it finish.
@@ -73,6 +77,7 @@ pub struct Proxy {
     ledger: Arc<Ledger>,
     shipper: Arc<Shipper>,
     sync: Arc<Sync>,
+    strict: Arc<Strict>,
     store: Arc<Mutex<Store>>,
     /// What follows the control plane.
     following: [AbortOnDropHandle<()>; 2],
@@ -86,20 +91,18 @@ impl Proxy {
     /// Starts serving: binds, recovers what is on disk, and follows the control plane from there.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
         config.validate().context("invalid configuration")?;
-        let token = config.node_token()?;
         let dir = config.server.data_dir.join("proxy");
         let lock = node::lock(&dir)?;
         let node = node::identity(&dir)?;
-        let client = Client::new(&config.control, token)?;
+        let client = Client::new(&config.control, config.node_token()?)?;
         let metrics = Arc::new(Metrics::new()?);
         let sockets = Socket::open(&config, metrics.tls_reload_failures.clone()).await?;
         let watches: Vec<_> = sockets.iter().filter_map(|socket| socket.tls.clone()).collect();
         let admin = listener::bind("server.admin_listen", config.server.admin_listen).await?;
         let admin_address = admin.local_addr()?;
         let access_log = Arc::new(AccessLog::open(&config.log.access_log, metrics.clone())?);
-        let quotas = Arc::new(Quotas::default());
-        let share = Arc::new(Share::open(&dir));
-        metrics.fleet.set(i64::from(share.proxies()));
+        let limits = Limits::open(&dir, &config, clock.clone(), &metrics)?;
+        let quotas = limits.quotas.clone();
         let (store, loaded) = Store::open(&dir.join("snapshots"))?;
         let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(loaded, &quotas)));
         let served = snapshot.load().revision;
@@ -115,8 +118,7 @@ impl Proxy {
             node: node.clone(),
             snapshot: snapshot.clone(),
             store: store.clone(),
-            quotas: quotas.clone(),
-            share: share.clone(),
+            limits: limits.clone(),
             ledger: ledger.clone(),
             metrics: metrics.clone(),
             applied: watch::Sender::new((served, snapshot.load().quarantined)),
@@ -133,7 +135,7 @@ impl Proxy {
         let prober = Arc::new(Prober::new(snapshot.clone(), pools.clone(), resolver.clone()));
         let gateway = Gateway {
             snapshot: snapshot.clone(),
-            share,
+            limits: limits.clone(),
             ledger: ledger.clone(),
             resolver,
             pools,
@@ -161,6 +163,7 @@ impl Proxy {
             spawn(sync_store(store.clone())),
             spawn(admin_server.serve(admin)),
             spawn(prober.run()),
+            spawn(limits.strict.clone().run()),
         ];
         tasks.extend(watches.into_iter().map(|tls| spawn(tls.watch())));
         tracing::info!(
@@ -179,6 +182,7 @@ impl Proxy {
             ledger,
             shipper,
             sync,
+            strict: limits.strict,
             store,
             following,
             tasks,
@@ -205,15 +209,16 @@ impl Proxy {
     /// Stops accepting, lets requests finish, and ships what is left of the journal if the control
     /// plane answers. What can't be shipped stays for the next start.
     pub async fn shutdown(self) {
-        let Self { listener, draining, drain_timeout, ledger, shipper, sync, store, .. } = self;
+        let Self { listener, draining, drain_timeout, ledger, shipper, sync, strict, .. } = self;
         draining.store(true, Ordering::Relaxed);
         listener.drain(drain_timeout).await;
         // The next report would take the share back.
         drop(self.following);
         sync.leave(LAST_WORD).await;
+        let _ = timeout(LAST_WORD, strict.close()).await;
         shipper.drain(LAST_SHIPMENT).await;
         ledger.sync();
-        store::sync(&store).await;
+        store::sync(&self.store).await;
         drop(self.tasks);
         tracing::info!(unshipped = ledger.unshipped(), "the proxy has stopped");
     }

@@ -1,6 +1,7 @@
 //! What is counted, in a registry of this proxy's own. Labels are few and fixed: neither
 //! applications nor keys nor paths are among them.
 
+mod strict;
 mod upstream;
 
 use prometheus::{
@@ -8,6 +9,7 @@ use prometheus::{
     TextEncoder,
 };
 
+pub use strict::Strict;
 pub use upstream::Upstream;
 
 pub struct Metrics {
@@ -25,6 +27,7 @@ pub struct Metrics {
     pub tls_reload_failures: IntCounter,
     pub upstream_errors: IntCounterVec,
     pub upstream: Upstream,
+    pub strict: Strict,
     pub revision: IntGauge,
     /// Revisions that the control plane is ahead.
     pub lag: IntGauge,
@@ -103,6 +106,7 @@ impl Metrics {
                 "kind",
             )?,
             upstream: Upstream::new(&registry)?,
+            strict: Strict::new(&registry)?,
             revision: gauge("authsome_proxy_snapshot_revision", "Revision that is served")?,
             lag: gauge("authsome_proxy_config_lag_revisions", "Revisions known but not applied")?,
             connected: gauge("authsome_proxy_control_connected", "1 while the stream is open")?,

@@ -19,8 +19,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 use crate::ledger::Ledger;
-use crate::limit::quota::Quotas;
-use crate::limit::share::Share;
+use crate::limit::Limits;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::snapshot::store::Store;
@@ -35,8 +34,7 @@ pub struct Sync {
     pub node: NodeId,
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub store: Arc<Mutex<Store>>,
-    pub quotas: Arc<Quotas>,
-    pub share: Arc<Share>,
+    pub limits: Limits,
     pub ledger: Arc<Ledger>,
     pub metrics: Arc<Metrics>,
     /// Revision and quarantined count that are to be acknowledged.
@@ -89,7 +87,7 @@ impl Sync {
     async fn fetch(&self) -> anyhow::Result<()> {
         let bytes = self.client.snapshot().await.context("no snapshot")?;
         let current = self.snapshot.load_full();
-        let quotas = self.quotas.clone();
+        let quotas = self.limits.quotas.clone();
         let (next, bytes) = tokio::task::spawn_blocking(move || {
             let decoded = encoding::decode(&bytes).context("the snapshot is damaged")?;
             refuse_the_past(&current, &decoded.header.platform, decoded.header.revision)?;
@@ -166,17 +164,17 @@ impl Sync {
                 return Ok(Some(Ended::NeedsSnapshot));
             }
             Frame::Delta { revision, changes } => {
-                let next = current.advanced_by(revision, changes.clone(), &self.quotas);
+                let next = current.advanced_by(revision, changes.clone(), &self.limits.quotas);
                 // Kept before it is acknowledged: a revocation that was told applied survives.
                 self.store.lock().await.append(revision, changes);
                 self.swap(next);
                 self.seen(revision);
             }
             Frame::Fleet { proxies } => {
-                self.share.set(proxies);
-                self.metrics.fleet.set(i64::from(self.share.proxies()));
+                self.limits.share.set(proxies);
+                self.metrics.fleet.set(i64::from(self.limits.share.proxies()));
             }
-            Frame::Totals { totals } => self.quotas.confirm(&totals),
+            Frame::Totals { totals } => self.limits.quotas.confirm(&totals),
             Frame::Ping { revision } => self.seen(revision),
         }
         Ok(None)
@@ -217,6 +215,7 @@ impl Sync {
             revision,
             quarantined,
             unshipped: self.ledger.unshipped(),
+            strict: self.limits.strict.state(),
             leaving,
         }
     }

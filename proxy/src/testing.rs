@@ -9,7 +9,7 @@ pub fn workspace(id: &str) -> Workspace {
     Workspace {
         id: id.parse().expect("an id"),
         status: WorkspaceStatus::Active,
-        rate_limit: RateLimit { requests: 1_000, window_ms: 1_000, burst: 1_000 },
+        rate_limit: RateLimit::fast(1_000, 1_000, 1_000),
         quota: None,
     }
 }
@@ -25,6 +25,7 @@ pub fn application(id: &str, workspace: &str) -> Application {
         routes: vec![],
         rate_limit: None,
         quota: None,
+        quota_hard: false,
         max_body_bytes: 1024 * 1024,
         accept: vec![KeySource::Bearer],
         end_user_header: "x-authsome-user-id".into(),

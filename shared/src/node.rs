@@ -57,7 +57,22 @@ pub struct Ack {
     /// Records in the journal that the control plane has not confirmed.
     #[serde(default)]
     pub unshipped: u64,
+    /// How it is with the store of strict limits.
+    #[serde(default)]
+    pub strict: StoreState,
     /// It answers no more requests: its share of the rate limits is free.
     #[serde(default)]
     pub leaving: bool,
+}
+
+/// How it is with a proxy's store of strict limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreState {
+    /// None is configured: strict limits are held as fast ones.
+    #[default]
+    Off,
+    Up,
+    /// It is away: strict limits are held as fast ones meanwhile.
+    Down,
 }

@@ -89,6 +89,9 @@ pub struct Application {
     /// Request units per calendar month for this application.
     #[serde(default)]
     pub quota: Option<u64>,
+    /// Not one more than the quota, over all proxies.
+    #[serde(default)]
+    pub quota_hard: bool,
     /// Largest request body, in bytes.
     pub max_body_bytes: u64,
     /// Where a caller may put its key.
@@ -270,6 +273,26 @@ pub struct RateLimit {
     pub requests: u32,
     pub window_ms: u64,
     pub burst: u32,
+    #[serde(default)]
+    pub mode: LimitMode,
+}
+
+impl RateLimit {
+    /// One that proxies hold in shares.
+    pub fn fast(requests: u32, window_ms: u64, burst: u32) -> Self {
+        Self { requests, window_ms, burst, mode: LimitMode::Fast }
+    }
+}
+
+/// How proxies hold one limit together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitMode {
+    /// Each by itself, an equal share.
+    #[default]
+    Fast,
+    /// By a shared store, exactly.
+    Strict,
 }
 
 /// Where a request may carry its key.

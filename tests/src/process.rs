@@ -69,9 +69,15 @@ impl Process {
 
     /// SIGTERM, and waits for the drain.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(killed.expect("kill runs").success(), "{} is gone:\n{}", self.name, self.written());
+        self.signal("TERM");
         self.exited(DRAIN).await
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let killed = Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(killed.expect("kill runs").success(), "{} is gone:\n{}", self.name, self.written());
     }
 
     /// SIGKILL: it gets no chance to do anything.

@@ -25,6 +25,8 @@ pub struct Split {
     pub control: Option<Process>,
     pub proxy: Option<Process>,
     pub urls: Urls,
+    /// The proxy's.
+    env: Vec<(&'static str, String)>,
     data: TempDir,
     database: Option<Database>,
     _turn: Turn,
@@ -35,14 +37,31 @@ impl Split {
         Self::start_on(Database::create()).await
     }
 
+    /// With settings in the proxy's environment.
+    pub async fn start_with(env: &[(&'static str, String)]) -> Self {
+        Self::start_as(Database::create(), env).await
+    }
+
     /// `None`: on SQLite.
     pub async fn start_on(database: Option<Database>) -> Self {
+        Self::start_as(database, &[]).await
+    }
+
+    async fn start_as(database: Option<Database>, env: &[(&'static str, String)]) -> Self {
         let turn = Turn::among_others().await;
         let url = || format!("http://127.0.0.1:{}", free_port());
         let urls = Urls::default();
         urls.set(&url(), &url(), &url());
         let data = TempDir::new().expect("a temporary folder");
-        let mut split = Self { control: None, proxy: None, urls, data, database, _turn: turn };
+        let mut split = Self {
+            control: None,
+            proxy: None,
+            urls,
+            env: env.to_vec(),
+            data,
+            database,
+            _turn: turn,
+        };
         split.start_control().await;
         split.copy_token().await;
         split.start_proxy().await;
@@ -99,7 +118,8 @@ impl Split {
             "--control-url",
             &control,
         ];
-        Process::start("authsome-proxy", &args, &[])
+        let env: Vec<_> = self.env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Process::start("authsome-proxy", &args, &env)
     }
 
     pub fn control(&mut self) -> &mut Process {
@@ -179,10 +199,10 @@ fn modified(file: &Path) -> Option<SystemTime> {
     file.metadata().and_then(|meta| meta.modified()).ok()
 }
 
-fn address(url: &str) -> String {
+pub(crate) fn address(url: &str) -> String {
     url.strip_prefix("http://").expect("a plain URL").to_owned()
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }

@@ -102,6 +102,27 @@ pub struct RateLimitConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1_000_000)]
     pub burst: Option<u32>,
+    #[serde(default, skip_serializing_if = "LimitMode::is_fast")]
+    pub mode: LimitMode,
+}
+
+/// How proxies hold one limit together: `fast`, each an equal share by itself; `strict`, exactly,
+/// by the Redis or Valkey that they are given.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitMode {
+    #[default]
+    Fast,
+    Strict,
+}
+
+impl LimitMode {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+    fn is_fast(&self) -> bool {
+        *self == Self::Fast
+    }
 }
 
 fn one_second() -> u64 {
@@ -133,6 +154,10 @@ impl RateLimitConfig {
             requests: self.requests,
             window_ms: self.window_ms,
             burst: self.burst.unwrap_or(self.requests),
+            mode: match self.mode {
+                LimitMode::Fast => snapshot::LimitMode::Fast,
+                LimitMode::Strict => snapshot::LimitMode::Strict,
+            },
         }
     }
 }
@@ -142,6 +167,9 @@ impl RateLimitConfig {
 #[serde(deny_unknown_fields)]
 pub struct Quota {
     pub requests: u64,
+    /// Not one more, over all proxies: they count it by the Redis or Valkey that they are given.
+    #[serde(default)]
+    pub hard: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -259,6 +287,7 @@ impl ApplicationConfig {
             routes: self.routes.iter().map(Route::to_wire).collect(),
             rate_limit: self.rate_limit.map(RateLimitConfig::to_wire),
             quota: self.quota.map(|quota| quota.requests),
+            quota_hard: self.quota.is_some_and(|quota| quota.hard),
             max_body_bytes: self.max_body_bytes,
             accept: self.keys.accept.clone(),
             end_user_header: self.end_user.header.clone(),
@@ -349,7 +378,7 @@ mod tests {
             ),
             (json!({ "routes": [{ "match": "GET /a", "cost": 0 }] }), "config.routes[0].cost"),
             (json!({ "rateLimit": { "requests": 0 } }), "config.rateLimit.requests"),
-            (json!({ "rateLimit": { "requests": 1, "mode": "strict" } }), "config.rateLimit.mode"),
+            (json!({ "rateLimit": { "requests": 1, "mode": "loose" } }), "config.rateLimit.mode"),
             (json!({ "quota": { "requests": -1 } }), "config.quota.requests"),
             (json!({ "maxBodyBytes": 0 }), "config.maxBodyBytes"),
             (json!({ "keys": { "accept": [] } }), "config.keys.accept"),

@@ -477,7 +477,7 @@ fn the_first_failing_step_answers() {
 
 #[test]
 fn the_nearest_rate_limit_holds() {
-    let limit = |requests| wire::RateLimit { requests, window_ms: 1_000, burst: requests };
+    let limit = |requests| wire::RateLimit::fast(requests, 1_000, requests);
     let mut case = Case::new();
     let found = |case: &Case| {
         let (level, limit) = case.admit().expect("admitted").rate_limit();

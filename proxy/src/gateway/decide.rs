@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use authsome_shared::snapshot::{LimitMode, RateLimit};
 use chrono::{DateTime, Utc};
 use http::Version;
 use http::header::TRANSFER_ENCODING;
@@ -13,36 +14,19 @@ use crate::admit::{self, Admitted, Head};
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::limit::Level;
-use crate::limit::quota::Month;
-use crate::snapshot::entity::{Application, Key, Quota};
+use crate::limit::quota::{Month, Quota};
+use crate::limit::rate::State;
+use crate::snapshot::entity::{Application, Key};
 use crate::upstream;
 
 impl Gateway {
-    /// Everything from the request's head to the choice of an upstream.
-    pub(super) fn decide(&self, session: &Session, ctx: &mut Ctx) -> Result<(), Cause> {
-        let snapshot = self.snapshot.load_full();
+    /// Everything from the request's head to the choice of an upstream. It waits for nothing but
+    /// the store of strict limits, where one holds, and for that not long.
+    pub(super) async fn decide(&self, session: &Session, ctx: &mut Ctx) -> Result<(), Cause> {
         let now = self.clock.now();
-        ctx.peer = session.client_addr().and_then(|address| address.as_inet()).copied();
-        let head = head(session, ctx);
-        let length = admit::request::content_length(&head);
-        let decided = admit::admit(&snapshot, &head, now);
-        ctx.snapshot = Some(snapshot);
-        let admitted = match decided {
-            Ok(admitted) => admitted,
-            Err(denied) => {
-                if let (Some(key), Some(application)) = (&denied.key, &denied.application) {
-                    self.peek_rate(ctx, key, application, nanos(now));
-                }
-                ctx.application = denied.application;
-                ctx.key = denied.key;
-                return Err(denied.cause);
-            }
-        };
-        ctx.application = Some(admitted.application.clone());
-        ctx.key = Some(admitted.key.clone());
-
+        let (admitted, length) = self.admit(session, ctx, now)?;
         let (level, limit) = admitted.rate_limit();
-        let checked = admitted.key.bucket.check(limit, self.share.proxies(), nanos(now));
+        let checked = self.take_rate(&admitted.key, limit, nanos(now)).await;
         let (Ok(state) | Err(state)) = checked;
         ctx.rate = Some((state, nanos(now)));
         if checked.is_err() {
@@ -59,11 +43,51 @@ impl Gateway {
         if !self.ledger.has_room() {
             return Err(Cause::Unavailable("ledger_full"));
         }
-        take_quota(&admitted, now)?;
+        self.take_quota(&admitted, now).await?;
         choice.begin(&self.pools);
         ctx.choice = Some(choice);
         ctx.admitted = Some(admitted);
         Ok(())
+    }
+
+    /// The decision that needs no state, and the announced length of the body.
+    fn admit(
+        &self,
+        session: &Session,
+        ctx: &mut Ctx,
+        now: DateTime<Utc>,
+    ) -> Result<(Admitted, Option<u64>), Cause> {
+        let snapshot = self.snapshot.load_full();
+        ctx.peer = session.client_addr().and_then(|address| address.as_inet()).copied();
+        let head = head(session, ctx);
+        let length = admit::request::content_length(&head);
+        let decided = admit::admit(&snapshot, &head, now);
+        ctx.snapshot = Some(snapshot);
+        match decided {
+            Ok(admitted) => {
+                ctx.application = Some(admitted.application.clone());
+                ctx.key = Some(admitted.key.clone());
+                Ok((admitted, length))
+            }
+            Err(denied) => {
+                if let (Some(key), Some(application)) = (&denied.key, &denied.application) {
+                    self.peek_rate(ctx, key, application, nanos(now));
+                }
+                ctx.application = denied.application;
+                ctx.key = denied.key;
+                Err(denied.cause)
+            }
+        }
+    }
+
+    async fn take_rate(&self, key: &Key, limit: RateLimit, now: u64) -> Result<State, State> {
+        match limit.mode {
+            LimitMode::Fast => key.bucket.check(limit, self.limits.share.proxies(), now),
+            LimitMode::Strict => {
+                let line = key.first().unwrap_or(&key.id);
+                self.limits.strict.rate(line.as_str(), &key.bucket, limit, now).await
+            }
+        }
     }
 
     /// Where the rate limit of a refused request's key stands, for the headers.
@@ -71,8 +95,43 @@ impl Gateway {
         let snapshot = self.snapshot.load();
         if let Some(workspace) = snapshot.workspace(&application.workspace) {
             let (_, limit) = admit::rate_limit(key, application, workspace);
-            ctx.rate = Some((key.bucket.peek(limit, self.share.proxies(), now), now));
+            ctx.rate = Some((key.bucket.peek(limit, self.limits.strict.buckets(limit), now), now));
         }
+    }
+
+    /// Takes the request's units from every quota that holds for it, or from none.
+    async fn take_quota(&self, admitted: &Admitted, now: DateTime<Utc>) -> Result<(), Cause> {
+        let month = Month::of(now);
+        let units = u64::from(admitted.cost);
+        let quotas: [(Level, Option<&Quota>); 3] = [
+            (Level::Workspace, admitted.workspace.quota.as_deref()),
+            (Level::Application, admitted.application.quota.as_deref()),
+            (Level::Key, admitted.key.quota()),
+        ];
+        for (i, (level, quota)) in quotas.iter().enumerate() {
+            let Some(quota) = quota else { continue };
+            let taken = if quota.hard {
+                self.limits.strict.quota(quota, month, units).await
+            } else {
+                quota.counter.take(month, units, quota.limit)
+            };
+            if taken {
+                continue;
+            }
+            for taken in quotas[..i].iter().filter_map(|(_, quota)| *quota) {
+                taken.counter.give_back(month, units);
+                if taken.hard {
+                    self.limits.strict.give_back(taken, month, units);
+                }
+            }
+            return Err(Cause::Quota {
+                level: *level,
+                quota: quota.limit,
+                period: month.period(),
+                retry_after: month.ends_in(now),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -115,31 +174,4 @@ fn names_content_length(head: &[u8]) -> bool {
     const NAME: &[u8] = b"content-length";
     head.split(|byte| *byte == b'\n')
         .any(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))
-}
-
-/// Takes the request's units from every quota that holds for it, or from none.
-fn take_quota(admitted: &Admitted, now: DateTime<Utc>) -> Result<(), Cause> {
-    let month = Month::of(now);
-    let units = u64::from(admitted.cost);
-    let quotas: [(Level, Option<&Quota>); 3] = [
-        (Level::Workspace, admitted.workspace.quota.as_deref()),
-        (Level::Application, admitted.application.quota.as_deref()),
-        (Level::Key, admitted.key.quota()),
-    ];
-    for (i, (level, quota)) in quotas.iter().enumerate() {
-        let Some(quota) = quota else { continue };
-        if quota.counter.take(month, units, quota.limit) {
-            continue;
-        }
-        for taken in quotas[..i].iter().filter_map(|(_, quota)| *quota) {
-            taken.counter.give_back(month, units);
-        }
-        return Err(Cause::Quota {
-            level: *level,
-            quota: quota.limit,
-            period: month.period(),
-            retry_after: month.ends_in(now),
-        });
-    }
-    Ok(())
 }

@@ -132,6 +132,31 @@ impl Counter {
     }
 }
 
+/// A monthly quota and its counter.
+#[derive(Debug, Clone)]
+pub struct Quota {
+    /// Whose it is: the id of a workspace, an application or a line of keys.
+    pub subject: Box<str>,
+    pub limit: u64,
+    /// All proxies together admit not one unit more.
+    pub hard: bool,
+    pub counter: Arc<Counter>,
+}
+
+impl Quota {
+    /// `None` where there is no limit.
+    pub fn new(
+        limit: Option<u64>,
+        hard: bool,
+        subject: &str,
+        quotas: &Quotas,
+    ) -> Option<Box<Self>> {
+        let counter =
+            |limit| Self { subject: subject.into(), limit, hard, counter: quotas.counter(subject) };
+        limit.map(|limit| Box::new(counter(limit)))
+    }
+}
+
 /// The counters of every subject that has a quota or was spoken of; they outlive snapshots.
 #[derive(Debug, Default)]
 pub struct Quotas {

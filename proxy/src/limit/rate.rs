@@ -99,6 +99,17 @@ impl Bucket {
         }
     }
 
+    /// Takes over where the bucket stands for all proxies together: full again at `full_at`. What
+    /// is used of a share is taken to be the same part of it.
+    pub fn mirror(&self, full_at: u64) {
+        self.tat.store(full_at, Ordering::Relaxed);
+    }
+
+    /// The same from a source that may have forgotten: it only takes away.
+    pub fn lower(&self, full_at: u64) {
+        self.tat.fetch_max(full_at, Ordering::Relaxed);
+    }
+
     /// Where the bucket stands, taking nothing.
     pub fn peek(&self, limit: RateLimit, proxies: u32, now: u64) -> State {
         match Pace::of(limit, proxies) {
@@ -149,7 +160,7 @@ mod tests {
     const START: u64 = 1_700_000_000 * NANOS_PER_SECOND;
 
     fn limit(requests: u32, window_ms: u64, burst: u32) -> RateLimit {
-        RateLimit { requests, window_ms, burst }
+        RateLimit::fast(requests, window_ms, burst)
     }
 
     #[test]

@@ -13,25 +13,12 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::admit::route::Route;
-use crate::limit::quota::{Counter, Quotas};
+use crate::limit::quota::{Quota, Quotas};
 use crate::limit::rate::Bucket;
 use crate::upstream::base::Base;
 use crate::upstream::pool::Pool;
 use crate::upstream::tls::Tls;
 use crate::upstream::{MAX_RETRIES, balance, probe};
-
-/// A monthly quota and its counter.
-#[derive(Debug, Clone)]
-pub struct Quota {
-    pub limit: u64,
-    pub counter: Arc<Counter>,
-}
-
-impl Quota {
-    fn new(limit: Option<u64>, subject: &str, quotas: &Quotas) -> Option<Box<Self>> {
-        limit.map(|limit| Box::new(Self { limit, counter: quotas.counter(subject) }))
-    }
-}
 
 #[derive(Debug)]
 pub struct Workspace {
@@ -45,7 +32,7 @@ impl Workspace {
     pub fn new(workspace: &wire::Workspace, quotas: &Quotas) -> Self {
         let id: Arc<str> = workspace.id.as_str().into();
         Self {
-            quota: Quota::new(workspace.quota, &id, quotas),
+            quota: Quota::new(workspace.quota, false, &id, quotas),
             status: workspace.status,
             rate_limit: workspace.rate_limit,
             id,
@@ -105,7 +92,12 @@ impl Application {
                 .transpose()?,
             routes: routes.into(),
             rate_limit: application.rate_limit,
-            quota: Quota::new(application.quota, application.id.as_str(), quotas),
+            quota: Quota::new(
+                application.quota,
+                application.quota_hard,
+                application.id.as_str(),
+                quotas,
+            ),
             max_body_bytes: application.max_body_bytes,
             accept: Accept::new(&application.accept),
             end_user_header,
@@ -253,7 +245,7 @@ impl Key {
         quotas: &Quotas,
     ) -> Self {
         let own = Own {
-            quota: Quota::new(key.quota, key.bucket.as_str(), quotas),
+            quota: Quota::new(key.quota, false, key.bucket.as_str(), quotas),
             first: (key.bucket != key.id).then_some(key.bucket),
             allowed_ips: key.allowed_ips.into(),
             rate_limit: key.rate_limit,

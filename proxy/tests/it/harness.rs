@@ -60,7 +60,7 @@ impl World {
             workspace: Workspace {
                 id: "ws_1".parse().expect("an id"),
                 status: WorkspaceStatus::Active,
-                rate_limit: RateLimit { requests: 1_000, window_ms: 1_000, burst: 1_000 },
+                rate_limit: RateLimit::fast(1_000, 1_000, 1_000),
                 quota: None,
             },
             application: Application {
@@ -76,6 +76,7 @@ impl World {
                 routes: vec![],
                 rate_limit: None,
                 quota: None,
+                quota_hard: false,
                 max_body_bytes: 100 * 1024 * 1024,
                 accept: vec![KeySource::Bearer],
                 end_user_header: "x-authsome-user-id".into(),

@@ -17,7 +17,7 @@ fn at(world: &mut World, time: &str) {
 async fn over_the_rate_limit_a_client_is_told_when_to_return() {
     let harness = Harness::with(|world| {
         at(world, "2026-11-22T12:00:00Z");
-        let limit = RateLimit { requests: 2, window_ms: 60_000, burst: 2 };
+        let limit = RateLimit::fast(2, 60_000, 2);
         world.application.rate_limit = Some(limit);
     })
     .await;
@@ -55,7 +55,7 @@ async fn over_the_rate_limit_a_client_is_told_when_to_return() {
     assert_eq!(wire.get(USERS, &harness.world.secret).await.status, 429);
 
     let mut application = harness.world.application.clone();
-    application.rate_limit = Some(RateLimit { requests: 600, window_ms: 60_000, burst: 600 });
+    application.rate_limit = Some(RateLimit::fast(600, 60_000, 600));
     harness.change(vec![Change::Application(Box::new(application))]).await;
     harness.world.clock.advance(TimeDelta::milliseconds(100));
     assert_eq!(wire.get(USERS, &harness.world.secret).await.status, 200, "one step of the new");

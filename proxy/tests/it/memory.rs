@@ -151,11 +151,7 @@ async fn what_a_hostile_connection_costs_is_bounded() {
         "admitted requests whose answers nobody reads",
     ] {
         let mut harness = Harness::with(|world| {
-            let limit = authsome_shared::snapshot::RateLimit {
-                requests: 100_000,
-                window_ms: 1_000,
-                burst: 100_000,
-            };
+            let limit = authsome_shared::snapshot::RateLimit::fast(100_000, 1_000, 100_000);
             world.workspace.rate_limit = limit;
         })
         .await;

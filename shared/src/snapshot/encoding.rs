@@ -117,7 +117,7 @@ mod tests {
             Change::Workspace(Workspace {
                 id: workspace.clone(),
                 status: WorkspaceStatus::Active,
-                rate_limit: RateLimit { requests: 10, window_ms: 1000, burst: 10 },
+                rate_limit: RateLimit::fast(10, 1000, 10),
                 quota: Some(100_000),
             }),
             Change::Key(Box::new(Key {

@@ -22,6 +22,9 @@ pub struct ProxyBody {
     version: String,
     address: Option<String>,
     connected: bool,
+    /// Its store of strict limits: `up`; `down`, it holds its share of them meanwhile; `off`, none
+    /// is configured.
+    strict: String,
     /// The configuration that it decides by.
     revision: i64,
     /// How many revisions it is behind.
@@ -52,6 +55,7 @@ pub async fn list_proxies(
     Ok(Json(page.map(|proxy| ProxyBody {
         connected: proxy.is_connected(now),
         lag: (newest - proxy.revision).max(0),
+        strict: proxy.strict,
         id: proxy.id,
         version: proxy.version,
         address: proxy.address,

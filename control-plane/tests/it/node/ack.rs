@@ -9,11 +9,13 @@ async fn a_report_is_kept_whole() {
     let proxy = FakeProxy::new(&app);
     let ack = json!({
         "node": proxy.id, "version": "1.2.3", "revision": 1, "quarantined": 2, "unshipped": 3,
+        "strict": "down",
     });
     proxy.client.post("/node/v1/ack", ack).await.is(204);
     let seen = admin.get("/control/v1/proxies").await.json(200)["data"][0].clone();
     assert_eq!((&seen["version"], &seen["quarantined"]), (&json!("1.2.3"), &json!(2)));
     assert_eq!((&seen["revision"], &seen["unshipped"]), (&json!(1), &json!(3)));
+    assert_eq!(seen["strict"], "down");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A proxy, as the control plane sees it.
 
 use authsome_shared::id::{EpochId, NodeId};
-use authsome_shared::node::{Ack, Frame};
+use authsome_shared::node::{Ack, Frame, StoreState};
 use authsome_shared::snapshot::Change;
 use authsome_shared::snapshot::encoding::{Decoded, decode};
 use authsome_shared::usage::{Applied, BatchHeader, UsageRecord};
@@ -37,6 +37,7 @@ impl FakeProxy {
             revision: revision.cast_unsigned(),
             quarantined: 0,
             unshipped: 0,
+            strict: StoreState::Off,
             leaving: false,
         };
         self.report(&ack).await;
@@ -44,9 +45,16 @@ impl FakeProxy {
 
     /// Says that it answers no more requests.
     pub async fn leave(&self) {
-        let (node, version) = (self.id.clone(), "0.1.0".into());
-        let (revision, quarantined, unshipped) = (0, 0, 0);
-        self.report(&Ack { node, version, revision, quarantined, unshipped, leaving: true }).await;
+        let last = Ack {
+            node: self.id.clone(),
+            version: "0.1.0".into(),
+            revision: 0,
+            quarantined: 0,
+            unshipped: 0,
+            strict: StoreState::Off,
+            leaving: true,
+        };
+        self.report(&last).await;
     }
 
     async fn report(&self, ack: &Ack) {

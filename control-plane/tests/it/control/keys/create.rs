@@ -96,7 +96,7 @@ async fn refusals_name_the_field() {
         ("rateLimit", json!({ "requests": 0 }), "rateLimit.requests"),
         ("rateLimit", json!({ "requests": 1, "windowMs": 0 }), "rateLimit.windowMs"),
         ("rateLimit", json!({ "requests": 1, "burst": 0 }), "rateLimit.burst"),
-        ("rateLimit", json!({ "requests": 1, "mode": "strict" }), "rateLimit.mode"),
+        ("rateLimit", json!({ "requests": 1, "mode": "loose" }), "rateLimit.mode"),
         ("quota", json!(-1), "quota"),
         ("metadata", json!({ "a": "\u{0}" }), "metadata"),
         ("colour", json!("red"), "colour"),
