@@ -110,6 +110,13 @@ impl Bucket {
         self.tat.fetch_max(full_at, Ordering::Relaxed);
     }
 
+    /// Requests that the share holds beyond a bucket that is full again at `full_at`, rounded up.
+    pub fn beyond(&self, limit: RateLimit, proxies: u32, full_at: u64, now: u64) -> u64 {
+        let Some(pace) = Pace::of(limit, proxies) else { return 0 };
+        let tat = pace.clamp(self.tat.load(Ordering::Relaxed), now);
+        tat.saturating_sub(full_at.max(now)).div_ceil(pace.step)
+    }
+
     /// Where the bucket stands, taking nothing.
     pub fn peek(&self, limit: RateLimit, proxies: u32, now: u64) -> State {
         match Pace::of(limit, proxies) {
@@ -318,6 +325,22 @@ mod tests {
         // Half of a half is left: two whole requests.
         assert_eq!(bucket.peek(ten, 2, START).remaining, 2);
         assert_eq!(bucket.peek(ten, 1, START).remaining, 5);
+    }
+
+    #[test]
+    fn what_a_share_admitted_by_itself_leaks_as_its_bucket_does() {
+        let bucket = Bucket::default();
+        let ten = limit(10, 1_000, 10);
+        // The fleet's bucket is half used.
+        let full_at = START + NANOS_PER_SECOND / 2;
+        bucket.mirror(full_at);
+        assert_eq!(bucket.beyond(ten, 2, full_at, START), 0);
+        bucket.check(ten, 2, START).expect("of a share of five, two are left");
+        bucket.check(ten, 2, START).expect("of a share of five, one is left");
+        bucket.check(ten, 2, START).expect_err("none");
+        assert_eq!(bucket.beyond(ten, 2, full_at, START), 2);
+        assert_eq!(bucket.beyond(ten, 2, full_at, START + 700_000_000), 1, "one has leaked");
+        assert_eq!(bucket.beyond(ten, 2, full_at, START + NANOS_PER_SECOND), 0);
     }
 
     #[test]

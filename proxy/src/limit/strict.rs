@@ -12,6 +12,7 @@ mod rate;
 mod store;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ use crate::config;
 use crate::limit::share::Share;
 use crate::metrics::Metrics;
 use crate::seldom::Seldom;
-use lease::{Begun, Lease, Verdict};
+use lease::{Begun, Verdict};
 use store::Store;
 
 /// A lease that nobody has used for this long is forgotten.
@@ -48,37 +49,52 @@ pub struct Strict {
     off: Seldom,
 }
 
-/// The leases of one kind of limit, by the limit's name.
+/// The leases of one kind of limit, by the limit's name; in parts, so that forgetting those of a
+/// million keys holds nobody up.
 struct Lines<L> {
-    lines: RwLock<HashMap<Box<str>, Arc<Mutex<L>>>>,
+    parts: [RwLock<Part<L>>; PARTS],
+    hasher: RandomState,
 }
+
+type Part<L> = HashMap<Box<str>, Arc<Mutex<L>>>;
+
+const PARTS: usize = 64;
 
 impl<L> Default for Lines<L> {
     fn default() -> Self {
-        Self { lines: RwLock::default() }
+        Self { parts: std::array::from_fn(|_| RwLock::default()), hasher: RandomState::new() }
     }
 }
 
 impl<L> Lines<L> {
-    fn line(&self, name: &str, new: impl FnOnce() -> L) -> Arc<Mutex<L>> {
-        if let Some(line) = self.lines.read().get(name) {
-            return line.clone();
-        }
-        let mut lines = self.lines.write();
-        lines.entry(name.into()).or_insert_with(|| Arc::new(Mutex::new(new()))).clone()
+    fn part(&self, name: &str) -> &RwLock<Part<L>> {
+        let part = self.hasher.hash_one(name) % PARTS as u64;
+        &self.parts[usize::try_from(part).unwrap_or_default()]
     }
 
-    fn forget(&self, lease: impl Fn(&L) -> &Lease, now: Instant) {
-        self.lines.write().retain(|_, line| {
-            let line_now = line.lock();
-            let lease = lease(&line_now);
-            !lease.is_idle() || now.duration_since(lease.used) < FORGET_AFTER
-        });
+    fn get(&self, name: &str) -> Option<Arc<Mutex<L>>> {
+        self.part(name).read().get(name).cloned()
+    }
+
+    fn line(&self, name: &str, new: impl FnOnce() -> L) -> Arc<Mutex<L>> {
+        self.get(name).unwrap_or_else(|| {
+            let mut part = self.part(name).write();
+            part.entry(name.into()).or_insert_with(|| Arc::new(Mutex::new(new()))).clone()
+        })
+    }
+
+    /// Forgets those of one part that are done with since long.
+    fn forget(&self, part: usize, done: impl Fn(&L, Instant) -> bool) {
+        let Some(before) = Instant::now().checked_sub(FORGET_AFTER) else { return };
+        self.parts[part].write().retain(|_, line| !done(&line.lock(), before));
     }
 
     fn all(&self) -> Vec<(Box<str>, Arc<Mutex<L>>)> {
-        let lines = self.lines.read();
-        lines.iter().map(|(name, line)| (name.clone(), line.clone())).collect()
+        let mut all = Vec::new();
+        for part in &self.parts {
+            all.extend(part.read().iter().map(|(name, line)| (name.clone(), line.clone())));
+        }
+        all
     }
 }
 
@@ -122,12 +138,14 @@ impl Strict {
         let keeper = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(store.keep()));
         let mut ticks = tokio::time::interval(SURRENDER_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while !keeper.is_finished() {
+        for part in (0..PARTS).cycle() {
+            if keeper.is_finished() {
+                return;
+            }
             ticks.tick().await;
-            let now = Instant::now();
-            self.surrender(now).await;
-            self.rates.forget(|line| &line.lease, now);
-            self.quotas.forget(|line| &line.lease, now);
+            self.surrender(Instant::now()).await;
+            self.rates.forget(part, rate::Line::is_done);
+            self.quotas.forget(part, quota::Line::is_done);
         }
     }
 

@@ -34,6 +34,7 @@ async fn proxies_are_listed_with_revision_and_lag() {
             "lastSeenAt",
             "quarantined",
             "revision",
+            "strict",
             "unshipped",
             "version",
         ]

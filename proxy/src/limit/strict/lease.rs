@@ -210,6 +210,10 @@ impl Lease {
         self.waiting.clear();
     }
 
+    pub fn is_asking(&self) -> bool {
+        self.asking
+    }
+
     /// Nothing is held, owed or waited for.
     pub fn is_idle(&self) -> bool {
         !self.asking && self.held == 0 && self.give_back == 0 && self.debt == 0

@@ -31,6 +31,10 @@ fn name(quota: &Quota, month: Month) -> String {
 }
 
 impl Line {
+    pub(super) fn is_done(&self, before: Instant) -> bool {
+        self.lease.is_idle() && self.lease.used < before
+    }
+
     fn bounds(&self, proxies: u32) -> Bounds {
         let rest = self.limit.saturating_sub(self.counter.used(self.month));
         let most = (rest / (PART_OF_REST * u64::from(proxies))).min(MOST);
@@ -92,7 +96,7 @@ impl Strict {
 
     /// Gives back what [`Strict::quota`] took, but for the local counter's part.
     pub fn give_back(&self, quota: &Quota, month: Month, units: u64) {
-        if let Some(line) = self.quotas.lines.read().get(&*name(quota, month)) {
+        if let Some(line) = self.quotas.get(&name(quota, month)) {
             line.lock().lease.put_back(units);
         }
     }

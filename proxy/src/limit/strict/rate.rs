@@ -17,7 +17,26 @@ pub(super) struct Line {
     /// As the newest request found it.
     limit: RateLimit,
     bucket: Arc<Bucket>,
+    /// When the fleet's bucket would be full again, by the store's last word.
+    full_at: u64,
 }
+
+impl Line {
+    /// What is held is no longer good; what is owed has leaked when the longest window has passed.
+    pub(super) fn is_done(&self, before: Instant) -> bool {
+        let owed_since = self.lease.used + LONGEST_WINDOW;
+        !self.lease.is_asking()
+            && self.lease.used < before
+            && (self.lease.debt == 0 || owed_since < before)
+    }
+
+    /// Of what was admitted without the store, as much as has not leaked since.
+    fn owed(&self, debt: u64, proxies: u32, now: u64) -> u64 {
+        debt.min(self.bucket.beyond(self.limit, proxies, self.full_at, now))
+    }
+}
+
+const LONGEST_WINDOW: Duration = Duration::from_hours(1);
 
 /// What a limit comes to in leases.
 #[derive(Debug, Clone, Copy)]
@@ -114,15 +133,25 @@ impl Strict {
             lease: Lease::new(Instant::now()),
             limit,
             bucket: bucket.clone(),
+            full_at: 0,
         })
+    }
+
+    /// Nanoseconds since the epoch.
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.now().timestamp_micros()).unwrap_or(0).saturating_mul(1_000)
     }
 
     /// Makes calls for a line until nobody waits.
     async fn ask_rate(self: Arc<Self>, name: Box<str>, line: Arc<Mutex<Line>>, ask: Ask) {
         let Some(store) = &self.store else { return };
         let mut next = Some(ask);
-        while let Some(ask) = next {
-            let limit = line.lock().limit;
+        while let Some(mut ask) = next {
+            let limit = {
+                let line = line.lock();
+                ask.debt = line.owed(ask.debt, self.share.proxies(), self.now());
+                line.limit
+            };
             let terms = Terms::of(limit, self.rate_lifetime);
             let answer = store.rate(&name, limit, terms.burst, ask).await;
             let mut line = line.lock();
@@ -130,12 +159,11 @@ impl Strict {
                 Ok(reply) => reply,
                 Err(failed) => return line.lease.fail(ask, failed.granted),
             };
-            let now = u64::try_from(self.clock.now().timestamp_micros()).unwrap_or(0);
-            let full_at = now.saturating_add(reply.level).saturating_mul(1_000);
+            line.full_at = self.now().saturating_add(reply.level.saturating_mul(1_000));
             if store.remembers(terms.refill) {
-                line.bucket.mirror(full_at);
+                line.bucket.mirror(line.full_at);
             } else {
-                line.bucket.lower(full_at);
+                line.bucket.lower(line.full_at);
             }
             next = line.lease.answer(ask, reply, terms.bounds, Instant::now());
         }
