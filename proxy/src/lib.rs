@@ -9,6 +9,9 @@ mod admit;
 pub mod config;
 mod ctx;
 mod denied;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod ledger;
 mod limit;
