@@ -1,5 +1,6 @@
 //! Both planes, real servers, real faults. Names are guarantees to the product's users.
 
+mod alone;
 mod bad_input;
 mod canary;
 mod chaos;
