@@ -203,6 +203,9 @@ impl Alone {
             self.split.start_proxy().await;
             self.burst_left = RATE;
             self.round().await;
+            for (_, _, load) in &loads {
+                load.more(50).await;
+            }
         }
         wait::until("the rotated key expires", OVERLAP * 2, async || {
             let status = self.expiring.0.get("/users/1").await.status;
