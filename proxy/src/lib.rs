@@ -136,6 +136,7 @@ impl Proxy {
             access_log,
             keep_alive_seconds: config.connections.keep_alive_seconds,
             body_timeout: Duration::from_millis(config.connections.body_timeout_ms),
+            limits: config.connections.limits(),
         };
         let listener = Listener::start(sockets, gateway, &config, refusals)?;
         let draining = Arc::new(AtomicBool::new(false));

@@ -8,7 +8,7 @@
 pub mod body;
 pub mod connection;
 pub mod head;
-mod pace;
+pub mod pace;
 pub mod refusal;
 mod serve;
 mod slots;

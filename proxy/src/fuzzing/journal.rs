@@ -65,7 +65,7 @@ pub fn records(bytes: &[u8]) -> Vec<UsageRecord> {
         units: u32::try_from(line.len()).unwrap_or(u32::MAX),
         user: line.chars().next_back().map(|_| line.chars().take(256).collect()),
     };
-    text.split('\n').take(32).map(record).collect()
+    text.split('\n').take(6).map(record).collect()
 }
 
 /// A segment's bytes, and where each of its frames ends.
