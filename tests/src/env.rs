@@ -18,6 +18,9 @@ pub const CHAOS_SEED: &str = "CHAOS_SEED";
 /// How often the long test of the proxy alone restarts it.
 pub const ALONE_RESTARTS: &str = "ALONE_RESTARTS";
 
+/// How many faults the long test of a failing network has.
+pub const FAULT_ROUNDS: &str = "FAULT_ROUNDS";
+
 /// The variable's value, if it is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "the tests have no configuration but this")]
 pub fn get(name: &str) -> Option<String> {

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::api::{Application, http_client};
 use crate::call::Caller;
 use crate::database::{Database, ask_sqlite};
+use crate::fault::Link;
 use crate::files;
 use crate::platform::ready;
 use crate::process::Process;
@@ -27,6 +28,8 @@ pub struct Split {
     pub urls: Urls,
     data: TempDir,
     database: Option<Database>,
+    /// Between the proxy and the control plane.
+    pub link: Option<Link>,
     _turn: Turn,
 }
 
@@ -37,12 +40,23 @@ impl Split {
 
     /// `None`: on SQLite.
     pub async fn start_on(database: Option<Database>) -> Self {
+        Self::start_with(database, false).await
+    }
+
+    /// With a network between the planes that can be made to fail.
+    pub async fn start_apart(database: Option<Database>) -> Self {
+        Self::start_with(database, true).await
+    }
+
+    async fn start_with(database: Option<Database>, apart: bool) -> Self {
         let turn = Turn::among_others().await;
         let url = || format!("http://127.0.0.1:{}", free_port());
         let urls = Urls::default();
         urls.set(&url(), &url(), &url());
         let data = TempDir::new().expect("a temporary folder");
-        let mut split = Self { control: None, proxy: None, urls, data, database, _turn: turn };
+        let link = if apart { Some(Link::to(&address(&urls.control())).await) } else { None };
+        let mut split =
+            Self { control: None, proxy: None, urls, data, database, link, _turn: turn };
         split.start_control().await;
         split.copy_token().await;
         split.start_proxy().await;
@@ -88,7 +102,10 @@ impl Split {
     pub fn spawn_proxy(&self) -> Process {
         let folder = self.proxy_dir();
         let (listen, admin) = (address(&self.urls.proxy()), address(&self.urls.proxy_admin()));
-        let control = self.urls.control();
+        let control = match &self.link {
+            Some(link) => format!("http://{}", link.address()),
+            None => self.urls.control(),
+        };
         let args = [
             "--data-dir",
             text(&folder),

@@ -6,6 +6,7 @@ mod canary;
 mod chaos;
 mod clients;
 mod crash;
+mod faults;
 mod limits;
 mod quickstart;
 mod revocation;
