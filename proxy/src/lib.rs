@@ -34,6 +34,7 @@ use std::time::Duration;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use authsome_shared::clock::Clock;
+use authsome_shared::envelope::Envelope;
 use authsome_shared::snapshot::encoding::Decoded;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -86,6 +87,7 @@ impl Proxy {
         let dir = config.server.data_dir.join("proxy");
         let lock = node::lock(&dir)?;
         let node = node::identity(&dir)?;
+        let envelope = Arc::new(Envelope::new(token.expose()));
         let client = Client::new(&config.control, token)?;
         let metrics = Arc::new(Metrics::new()?);
         let sockets = Socket::open(&config, metrics.tls_reload_failures.clone()).await?;
@@ -95,7 +97,7 @@ impl Proxy {
         let access_log = Arc::new(AccessLog::open(&config.log.access_log, metrics.clone())?);
         let quotas = Arc::new(Quotas::default());
         let (store, loaded) = Store::open(&dir.join("snapshots"))?;
-        let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(loaded, &quotas)));
+        let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(loaded, &quotas, envelope)));
         let served = snapshot.load().revision;
         metrics.revision.set(i64::try_from(served).unwrap_or(i64::MAX));
         let (ledger, cursor) =
@@ -220,8 +222,13 @@ async fn sync_store(store: Arc<Mutex<Store>>) {
 }
 
 /// What is on disk, or nothing.
-fn first_snapshot(loaded: Option<store::Loaded>, quotas: &Quotas) -> Snapshot {
-    let empty = Snapshot::empty();
+fn first_snapshot(
+    loaded: Option<store::Loaded>,
+    quotas: &Quotas,
+    envelope: Arc<Envelope>,
+) -> Snapshot {
+    let mut empty = Snapshot::empty();
+    empty.envelope = Some(envelope);
     let Some(store::Loaded { base, changes }) = loaded else {
         tracing::warn!(
             "no configuration on disk; refusing requests until the control plane answers"

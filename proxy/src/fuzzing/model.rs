@@ -34,10 +34,14 @@ impl Model {
             }
             Change::Application(application) => {
                 let quotas = Quotas::default();
-                if entity::Application::new((**application).clone(), &quotas).is_err() {
+                if entity::Application::new((**application).clone(), &quotas, None).is_err() {
                     self.quarantined += 1;
                     return;
                 }
+                // Nothing here opens what is sealed.
+                let sealed =
+                    application.upstream.as_ref().and_then(|it| it.tls.client_key.as_ref());
+                self.quarantined += u64::from(sealed.is_some());
                 self.applications.retain(|other| other.id != application.id);
                 self.applications.push((**application).clone());
             }
