@@ -4,6 +4,7 @@ mod alone;
 mod bad_input;
 mod canary;
 mod chaos;
+mod client_certificate;
 mod clients;
 mod crash;
 mod faults;
