@@ -5,8 +5,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use authsome_shared::clock::Clock;
+use authsome_shared::envelope::Envelope;
 use authsome_shared::secret::Secret;
 
+use crate::applications::{self, Seals};
 use crate::config::{Config, given};
 use crate::db::Db;
 use crate::identity::password::Passwords;
@@ -34,6 +36,8 @@ pub struct State {
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
     pub before: proxies::Before,
+    /// Seals for those who have it.
+    pub envelope: Envelope,
 }
 
 impl Deref for App {
@@ -52,8 +56,11 @@ impl App {
             Db::open(&config.database(), config.database.max_connections, clock.clone()).await?;
         let sealer = Sealer::load(given(&config.platform.master_key), &config.server.data_dir)?;
         let node_token = node_token(&config)?;
+        let envelope = Envelope::new(node_token.expose());
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
+        let seals = Seals { own: &sealer, proxies: &envelope };
+        applications::client_key::seal_anew(&mut tx, seals).await?;
         let tokens = TokenKeys::load(&mut tx, &sealer).await?;
         let before = proxies::Before::read(&mut tx).await?;
         tx.commit().await?;
@@ -70,7 +77,13 @@ impl App {
             address_limits,
             mailer,
             node_token,
+            envelope,
         })))
+    }
+
+    /// What seals the keys of client certificates.
+    pub fn seals(&self) -> Seals<'_> {
+        Seals { own: &self.sealer, proxies: &self.envelope }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Applications: one customer API behind the proxy each, with its configuration and its life
 //! (`state`). Becoming active is a job (`provision`). Keys are not issued here.
 
+pub mod client_key;
 pub mod config;
 pub mod provision;
 pub mod state;
@@ -23,6 +24,7 @@ use crate::jobs::{self, Job};
 use crate::page::{Page, PageParams};
 use crate::workspaces::{self, Workspace, plan};
 use crate::{merge, platform, revisions};
+pub use client_key::Seals;
 pub use config::ApplicationConfig;
 pub use state::Status;
 pub use store::count;
@@ -76,7 +78,7 @@ pub struct Application {
     pub status: Status,
     /// Why it failed.
     pub status_reason: Option<String>,
-    /// As the user gave it; `ApplicationConfig` adds the defaults.
+    /// As the user gave it, but for what is sealed (`client_key`); `ApplicationConfig` adds the defaults.
     pub config: Json<Map<String, Value>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -184,7 +186,8 @@ pub async fn create(
     tx: &mut Tx,
     access: &Access,
     workspace: &Workspace,
-    new: NewApplication,
+    mut new: NewApplication,
+    seals: Seals<'_>,
 ) -> Result<Application> {
     let region = new.region.unwrap_or_else(|| DEFAULT_REGION.to_owned());
     let mut checks = Checks::default();
@@ -194,6 +197,8 @@ pub async fn create(
     }
     checks.check(config::is_region(&region), "region", config::REGION_RULE);
     checks.finish()?;
+    let id = ApplicationId::new();
+    client_key::take_in(&mut new.config, &id, seals)?;
     let egress = platform::settings(tx).await?.egress_allow;
     ApplicationConfig::parse(&new.config)?.validate(&egress)?;
 
@@ -207,7 +212,7 @@ pub async fn create(
     };
     let now = tx.now();
     let application = Application {
-        id: ApplicationId::new(),
+        id,
         workspace_id: access.workspace_id().clone(),
         name: new.name.trim().to_owned(),
         slug,
@@ -233,6 +238,7 @@ pub async fn update(
     _access: &Access,
     mut application: Application,
     change: ApplicationChange,
+    seals: Seals<'_>,
 ) -> Result<Application> {
     let mut checks = Checks::default();
     if let Some(name) = &change.name {
@@ -241,10 +247,11 @@ pub async fn update(
     }
     checks.finish()?;
     application.updated_at = tx.now();
-    let Some(config) = change.config else {
+    let Some(mut config) = change.config else {
         store::update(tx, &application).await?;
         return Ok(application);
     };
+    client_key::take_in(&mut config, &application.id, seals)?;
     merge::merge_deep(&mut application.config.0, config);
     let egress = platform::settings(tx).await?.egress_allow;
     application.config()?.validate(&egress)?;

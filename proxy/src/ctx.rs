@@ -11,6 +11,7 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::admit::Admitted;
 use crate::denied::Cause;
 use crate::limit::rate;
+use crate::listener::pace::Pace;
 use crate::snapshot::Snapshot;
 use crate::snapshot::entity::{Application, Key};
 use crate::upstream::Choice;
@@ -40,6 +41,10 @@ pub struct Ctx {
     pub status: u16,
     pub code: Option<Code>,
     pub bytes_in: u64,
+    /// The whole request has been read.
+    pub asked: bool,
+    /// How fast its body comes, where `listener` can't tell: over HTTP/2.
+    pub pace: Option<Pace>,
     pub bytes_out: u64,
     /// The response says where it ends, by a length or chunks.
     pub framed: bool,
@@ -70,6 +75,8 @@ impl Ctx {
             status: 0,
             code: None,
             bytes_in: 0,
+            asked: false,
+            pace: None,
             bytes_out: 0,
             framed: false,
             expected_out: None,

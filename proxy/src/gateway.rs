@@ -34,7 +34,7 @@ use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::ledger::Ledger;
 use crate::limit::Limits;
-use crate::listener::connection::Connection;
+use crate::listener::connection::{self, Connection};
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::upstream::address::Resolver;
@@ -57,6 +57,8 @@ pub struct Gateway {
     pub access_log: Arc<AccessLog>,
     pub keep_alive_seconds: u64,
     pub body_timeout: Duration,
+    /// What bodies are held to.
+    pub connection: connection::Limits,
 }
 
 impl Gateway {
@@ -207,6 +209,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<()> {
         Self::asked(ctx, end_of_stream);
+        self.hold_to_pace(session, body.as_ref().map_or(0, Bytes::len), ctx)?;
         ctx.bytes_in += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = ctx.application.as_ref().map_or(u64::MAX, |it| it.max_body_bytes);
         if ctx.bytes_in > limit && !session.was_upgraded() {

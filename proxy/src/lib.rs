@@ -9,6 +9,9 @@ mod admit;
 pub mod config;
 mod ctx;
 mod denied;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod ledger;
 mod limit;
@@ -32,6 +35,7 @@ use std::time::Duration;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use authsome_shared::clock::Clock;
+use authsome_shared::envelope::Envelope;
 use authsome_shared::snapshot::encoding::Decoded;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
@@ -94,7 +98,9 @@ impl Proxy {
         let dir = config.server.data_dir.join("proxy");
         let lock = node::lock(&dir)?;
         let node = node::identity(&dir)?;
-        let client = Client::new(&config.control, config.node_token()?)?;
+        let token = config.node_token()?;
+        let envelope = Arc::new(Envelope::new(token.expose()));
+        let client = Client::new(&config.control, token)?;
         let metrics = Arc::new(Metrics::new()?);
         let sockets = Socket::open(&config, metrics.tls_reload_failures.clone()).await?;
         let watches: Vec<_> = sockets.iter().filter_map(|socket| socket.tls.clone()).collect();
@@ -104,7 +110,7 @@ impl Proxy {
         let limits = Limits::open(&dir, &config, clock.clone(), &metrics)?;
         let quotas = limits.quotas.clone();
         let (store, loaded) = Store::open(&dir.join("snapshots"))?;
-        let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(loaded, &quotas)));
+        let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(loaded, &quotas, envelope)));
         let served = snapshot.load().revision;
         metrics.revision.set(i64::try_from(served).unwrap_or(i64::MAX));
         let (ledger, cursor) =
@@ -146,6 +152,7 @@ impl Proxy {
             access_log,
             keep_alive_seconds: config.connections.keep_alive_seconds,
             body_timeout: Duration::from_millis(config.connections.body_timeout_ms),
+            connection: config.connections.limits(),
         };
         let listener = Listener::start(sockets, gateway, &config, refusals)?;
         let draining = Arc::new(AtomicBool::new(false));
@@ -236,8 +243,13 @@ async fn sync_store(store: Arc<Mutex<Store>>) {
 }
 
 /// What is on disk, or nothing.
-fn first_snapshot(loaded: Option<store::Loaded>, quotas: &Quotas) -> Snapshot {
-    let empty = Snapshot::empty();
+fn first_snapshot(
+    loaded: Option<store::Loaded>,
+    quotas: &Quotas,
+    envelope: Arc<Envelope>,
+) -> Snapshot {
+    let mut empty = Snapshot::empty();
+    empty.envelope = Some(envelope);
     let Some(store::Loaded { base, changes }) = loaded else {
         tracing::warn!(
             "no configuration on disk; refusing requests until the control plane answers"

@@ -5,10 +5,10 @@
 //! Draining: stop accepting; announce it, so that answers close their connections; leave idle ones
 //! a moment, because a request may be on its way; then close those and wait for the rest.
 
-mod body;
+pub mod body;
 pub mod connection;
-mod head;
-mod pace;
+pub mod head;
+pub mod pace;
 pub mod refusal;
 mod serve;
 mod slots;

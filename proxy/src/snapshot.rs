@@ -15,6 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use authsome_shared::api_key::KeyDigest;
+use authsome_shared::envelope::Envelope;
 use authsome_shared::id::{ApplicationId, KeyId, PlatformId, WorkspaceId};
 use authsome_shared::snapshot::encoding::Decoded;
 use authsome_shared::snapshot::{self as wire, Change, Settings};
@@ -22,7 +23,7 @@ use authsome_shared::snapshot::{self as wire, Change, Settings};
 use crate::admit::route;
 use crate::limit::quota::Quotas;
 use crate::limit::rate::Bucket;
-use entity::{Application, DefaultUpstream, Key, Scopes, Workspace};
+use entity::{Application, DefaultUpstream, Key, Scopes, Upstream, Workspace};
 use shards::{Hashed, Shards};
 
 /// One configuration version.
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub quarantined: u64,
     pub settings: Arc<Settings>,
     pub default_upstream: Option<Arc<DefaultUpstream>>,
+    /// Opens what is sealed for proxies; without it nothing of that opens.
+    pub envelope: Option<Arc<Envelope>>,
     /// For applications that declare no routes.
     pub default_routes: Arc<[route::Route]>,
     workspaces: Shards<Arc<str>, Arc<Workspace>>,
@@ -60,6 +63,7 @@ impl Snapshot {
             quarantined: 0,
             settings: Arc::default(),
             default_upstream: None,
+            envelope: None,
             default_routes: route::defaults(),
             workspaces: Shards::new(64),
             applications: Shards::new(256),
@@ -97,7 +101,7 @@ impl Snapshot {
 
     /// A whole new configuration. Keys that this one knows keep their buckets.
     pub fn replaced_by(&self, decoded: Decoded, quotas: &Quotas) -> Self {
-        let mut next = Self::empty();
+        let mut next = Self { envelope: self.envelope.clone(), ..Self::empty() };
         next.platform = Some(decoded.header.platform);
         next.revision = decoded.header.revision;
         next.quarantined = decoded.quarantined.len() as u64;
@@ -156,8 +160,11 @@ impl Snapshot {
 
     fn set_application(&mut self, application: wire::Application, quotas: &Quotas) {
         let id = application.id.clone();
-        match Application::new(application, quotas) {
+        match Application::new(application, quotas, self.envelope.as_deref()) {
             Ok(application) => {
+                if let Some(reason) = application.upstream.as_ref().and_then(Upstream::unusable) {
+                    self.quarantine(id.as_str(), reason);
+                }
                 self.applications.insert(application.id.clone(), Arc::new(application));
             }
             Err(reason) => self.quarantine(id.as_str(), &reason),

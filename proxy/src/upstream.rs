@@ -38,6 +38,7 @@ use base::Base;
 pub use own::{Next, Own};
 use registry::Pools;
 use silence::Sockets;
+use tls::Client;
 
 /// Most attempts after the first.
 pub const MAX_RETRIES: usize = 3;
@@ -186,6 +187,14 @@ fn peer(base: &Base, address: IpAddr, tls: Option<&tls::Tls>) -> Result<HttpPeer
     if let Some(tls) = tls {
         peer.options.ca.clone_from(&tls.ca);
         peer.group_key = tls.group;
+        match &tls.client {
+            Client::None => {}
+            Client::Key(key) => peer.client_cert_key = Some(key.clone()),
+            Client::Sealed => {
+                let message = "The proxy can't read the key of its client certificate";
+                return Err(Cause::BadGateway { reason: "client_key", message });
+            }
+        }
     }
     Ok(peer)
 }

@@ -117,6 +117,9 @@ pub fn parse(text: &str) -> Option<(KeyType, KeyMode)> {
         "sk_test_" => (KeyType::Secret, KeyMode::Test),
         _ => return None,
     };
+    if !text[PREFIX_LENGTH..].bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
     let (body, given) = text.split_at(LENGTH - CHECKSUM_LENGTH);
     (checksum_digits(body) == given.as_bytes()).then_some(kind)
 }
@@ -172,6 +175,14 @@ mod tests {
         let key = format!("{body}{}", checksum(body));
         assert_eq!(parse(&key), Some((KeyType::Secret, KeyMode::Live)));
         assert_eq!(mask(&key), "sk_live_012345***");
+    }
+
+    #[test]
+    fn only_letters_and_digits_make_a_key() {
+        for odd in ["_", " ", "-", "\0", "\n", ":"] {
+            let body = format!("sk_live_0123456789ABCDEFGHIJKLMNOPQRSTUVW{odd}");
+            assert_eq!(parse(&format!("{body}{}", checksum(&body))), None, "{odd:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod api_key;
 pub mod clock;
 pub mod code;
 pub mod egress;
+pub mod envelope;
 pub mod id;
 pub mod node;
 pub mod route;

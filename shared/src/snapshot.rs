@@ -225,6 +225,11 @@ pub struct UpstreamTls {
     pub ca_pem: Option<String>,
     /// Name to ask for and to verify, instead of the URL's host.
     pub sni: Option<String>,
+    /// What the proxy shows of itself: its certificate, and those between it and an authority.
+    pub client_cert_pem: Option<String>,
+    /// Its private key, in an [`Envelope`](crate::envelope::Envelope) for the application's id: the
+    /// key's PKCS #8, PKCS #1 or SEC 1 in DER.
+    pub client_key: Option<String>,
 }
 
 /// How long the proxy waits for an upstream, in milliseconds.

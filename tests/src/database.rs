@@ -11,6 +11,8 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 pub struct Database {
     server: String,
     name: String,
+    /// The server's URL as the processes get it, when that is another.
+    way: Option<String>,
 }
 
 impl Database {
@@ -22,19 +24,37 @@ impl Database {
     /// On the server that this URL leads to.
     pub fn create_on(server: String) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let database = Self { server, name: format!("e2e_{}_{number}", std::process::id()) };
+        let name = format!("e2e_{}_{number}", std::process::id());
+        let database = Self { server, name, way: None };
         psql(&database.server, &format!("create database {}", database.name));
         database
     }
 
+    /// The processes reach it by another host and port.
+    pub fn by_way_of(mut self, address: &str) -> Self {
+        self.way = Some(self.server.replace(self.address(), address));
+        self
+    }
+
+    /// The server's host and port.
+    pub fn address(&self) -> &str {
+        let after = self.server.split("://").last().expect("a URL");
+        let place = after.split('/').next().expect("a host");
+        place.rsplit('@').next().expect("a host")
+    }
+
     pub fn url(&self) -> String {
-        let (server, _) = self.server.rsplit_once('/').expect("…/database");
+        self.database_on(self.way.as_deref().unwrap_or(&self.server))
+    }
+
+    fn database_on(&self, server: &str) -> String {
+        let (server, _) = server.rsplit_once('/').expect("…/database");
         format!("{server}/{}", self.name)
     }
 
     /// The one value that this query gives.
     pub fn ask(&self, sql: &str) -> String {
-        psql(&self.url(), sql)
+        psql(&self.database_on(&self.server), sql)
     }
 }
 

@@ -15,6 +15,12 @@ pub const CHAOS_KILLS: &str = "CHAOS_KILLS";
 /// Makes a chaos test kill in the order in which an earlier one did.
 pub const CHAOS_SEED: &str = "CHAOS_SEED";
 
+/// How often the long test of the proxy alone restarts it.
+pub const ALONE_RESTARTS: &str = "ALONE_RESTARTS";
+
+/// How many faults the long test of a failing network has.
+pub const FAULT_ROUNDS: &str = "FAULT_ROUNDS";
+
 /// The variable's value, if it is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "the tests have no configuration but this")]
 pub fn get(name: &str) -> Option<String> {

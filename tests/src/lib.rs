@@ -10,6 +10,7 @@ pub mod clients;
 pub mod database;
 pub mod dice;
 pub mod env;
+pub mod fault;
 pub mod files;
 pub mod fleet;
 pub mod load;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::api::{Application, http_client};
 use crate::call::Caller;
 use crate::database::{Database, ask_sqlite};
+use crate::fault::Link;
 use crate::files;
 use crate::platform::ready;
 use crate::process::Process;
@@ -29,6 +30,8 @@ pub struct Split {
     env: Vec<(&'static str, String)>,
     data: TempDir,
     database: Option<Database>,
+    /// Between the proxy and the control plane.
+    pub link: Option<Link>,
     _turn: Turn,
 }
 
@@ -39,20 +42,30 @@ impl Split {
 
     /// With settings in the proxy's environment.
     pub async fn start_with(env: &[(&'static str, String)]) -> Self {
-        Self::start_as(Database::create(), env).await
+        Self::start_as(Database::create(), env, false).await
     }
 
     /// `None`: on SQLite.
     pub async fn start_on(database: Option<Database>) -> Self {
-        Self::start_as(database, &[]).await
+        Self::start_as(database, &[], false).await
     }
 
-    async fn start_as(database: Option<Database>, env: &[(&'static str, String)]) -> Self {
+    /// With a network between the planes that can be made to fail.
+    pub async fn start_apart(database: Option<Database>) -> Self {
+        Self::start_as(database, &[], true).await
+    }
+
+    async fn start_as(
+        database: Option<Database>,
+        env: &[(&'static str, String)],
+        apart: bool,
+    ) -> Self {
         let turn = Turn::among_others().await;
         let url = || format!("http://127.0.0.1:{}", free_port());
         let urls = Urls::default();
         urls.set(&url(), &url(), &url());
         let data = TempDir::new().expect("a temporary folder");
+        let link = if apart { Some(Link::to(&address(&urls.control())).await) } else { None };
         let mut split = Self {
             control: None,
             proxy: None,
@@ -60,6 +73,7 @@ impl Split {
             env: env.to_vec(),
             data,
             database,
+            link,
             _turn: turn,
         };
         split.start_control().await;
@@ -107,7 +121,10 @@ impl Split {
     pub fn spawn_proxy(&self) -> Process {
         let folder = self.proxy_dir();
         let (listen, admin) = (address(&self.urls.proxy()), address(&self.urls.proxy_admin()));
-        let control = self.urls.control();
+        let control = match &self.link {
+            Some(link) => format!("http://{}", link.address()),
+            None => self.urls.control(),
+        };
         let args = [
             "--data-dir",
             text(&folder),

@@ -82,7 +82,7 @@ async fn make(app: &App, addresses: Addresses) -> anyhow::Result<Quickstart> {
     let (access, workspace) =
         workspaces::access(&mut tx, &actor, &workspace.id, Permission::ManageKeys).await?;
     let new = NewApplication { name: "Demo".into(), ..NewApplication::default() };
-    let application = applications::create(&mut tx, &access, &workspace, new).await?;
+    let application = applications::create(&mut tx, &access, &workspace, new, app.seals()).await?;
     let [public, secret] = keys::first_keys();
     let public = keys::issue(&mut tx, &access, &application, public).await?;
     let secret = keys::issue(&mut tx, &access, &application, secret).await?;

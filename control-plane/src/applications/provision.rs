@@ -8,9 +8,13 @@ use anyhow::{Context, bail, ensure};
 use authsome_shared::egress;
 use authsome_shared::id::ApplicationId;
 use authsome_shared::snapshot::DefaultUpstream;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ipnet::IpNet;
+use reqwest::Identity;
+use rustls::pki_types::PrivateKeyDer;
 use url::Url;
 
 use super::config::Upstream;
@@ -30,7 +34,10 @@ pub async fn attempt(app: &App, id: &ApplicationId) -> anyhow::Result<()> {
     drop(tx);
 
     match (application.config()?.upstream, settings.default_upstream) {
-        (Some(upstream), _) => any_answers(app, &upstream, &settings.egress_allow).await?,
+        (Some(upstream), _) => {
+            let identity = identity(app, id, &upstream)?;
+            any_answers(app, &upstream, identity, &settings.egress_allow).await?;
+        }
         (None, Some(DefaultUpstream::Echo | DefaultUpstream::Url(_))) => {}
         (None, None) => bail!("the application has no upstream, and the platform no default one"),
     }
@@ -70,9 +77,40 @@ async fn settle(
     Ok(())
 }
 
+/// What the upstream is shown of us, if it is: the same as by the proxies.
+fn identity(
+    app: &App,
+    id: &ApplicationId,
+    upstream: &Upstream,
+) -> anyhow::Result<Option<Identity>> {
+    let (Some(chain), Some(key)) = (&upstream.tls.client_cert_pem, &upstream.tls.client_key) else {
+        return Ok(None);
+    };
+    let der = key.open(id, &app.sealer).context("the client certificate's key can't be read")?;
+    let identity = Identity::from_pem(pem(chain, &der)?.as_bytes());
+    Ok(Some(identity.context("the client certificate can't be used")?))
+}
+
+/// The certificates, and the key behind them.
+fn pem(chain: &str, key: &[u8]) -> anyhow::Result<String> {
+    let kind = match PrivateKeyDer::try_from(key) {
+        Ok(PrivateKeyDer::Pkcs8(_)) => "PRIVATE KEY",
+        Ok(PrivateKeyDer::Pkcs1(_)) => "RSA PRIVATE KEY",
+        Ok(PrivateKeyDer::Sec1(_)) => "EC PRIVATE KEY",
+        _ => bail!("the client certificate's key is of an unknown kind"),
+    };
+    let key = STANDARD.encode(key);
+    Ok(format!("{chain}\n-----BEGIN {kind}-----\n{key}\n-----END {kind}-----\n"))
+}
+
 /// At least one of the upstream's URLs must answer. All are asked at once, so that many take no
 /// longer than one.
-async fn any_answers(app: &App, upstream: &Upstream, allow: &[IpNet]) -> anyhow::Result<()> {
+async fn any_answers(
+    app: &App,
+    upstream: &Upstream,
+    identity: Option<Identity>,
+    allow: &[IpNet],
+) -> anyhow::Result<()> {
     let check = upstream.health_check.as_ref();
     let default_timeout = app.config.applications.provision_timeout_ms;
     let timeout = Duration::from_millis(check.map_or(default_timeout, |check| check.timeout_ms));
@@ -80,7 +118,8 @@ async fn any_answers(app: &App, upstream: &Upstream, allow: &[IpNet]) -> anyhow:
         .urls
         .iter()
         .map(async |url| {
-            let answered = tokio::time::timeout(timeout, answers(url, upstream, allow)).await;
+            let asked = answers(url, upstream, identity.clone(), allow);
+            let answered = tokio::time::timeout(timeout, asked).await;
             answered
                 .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")))
                 .map_err(|problem| format!("{url}: {problem:#}"))
@@ -97,7 +136,12 @@ async fn any_answers(app: &App, upstream: &Upstream, allow: &[IpNet]) -> anyhow:
 }
 
 /// Without a health check any answer of HTTP will do; with one, it must be a success.
-async fn answers(base: &str, upstream: &Upstream, allow: &[IpNet]) -> anyhow::Result<()> {
+async fn answers(
+    base: &str,
+    upstream: &Upstream,
+    identity: Option<Identity>,
+    allow: &[IpNet],
+) -> anyhow::Result<()> {
     let url = Url::parse(base).context("not a URL")?;
     let host = url.host_str().context("names no host")?;
     let port = url.port_or_known_default().context("has no port")?;
@@ -113,6 +157,9 @@ async fn answers(base: &str, upstream: &Upstream, allow: &[IpNet]) -> anyhow::Re
     if let Some(pem) = &tls.ca_pem {
         let trusted = reqwest::Certificate::from_pem_bundle(pem.as_bytes())?;
         client = client.tls_certs_only(trusted);
+    }
+    if let Some(identity) = identity {
+        client = client.identity(identity);
     }
     let client = client.build().context("building an HTTP client")?;
     let check = upstream.health_check.as_ref();
@@ -162,9 +209,10 @@ mod tests {
     use std::sync::Arc;
     use std::thread::JoinHandle;
 
+    use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
     use serde_json::json;
 
     use super::*;
@@ -172,15 +220,21 @@ mod tests {
     const CA: &str = include_str!("../../../tests/tls/ca.pem");
     const OTHER_CA: &str = include_str!("../../../tests/tls/other.pem");
 
-    /// A server for `upstream.test` that answers one request, and gives its head.
-    fn serve() -> (u16, JoinHandle<String>) {
+    /// A server for `upstream.test` that answers one request, and gives its head; it may demand a
+    /// certificate.
+    fn serve(demands: bool) -> (u16, JoinHandle<String>) {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let certificate = include_bytes!("../../../tests/tls/server.pem");
         let key = include_bytes!("../../../tests/tls/server.key");
+        let mut trusted = RootCertStore::empty();
+        let authority = include_bytes!("../../../tests/tls/client-ca.pem");
+        trusted.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
+        let verifier = WebPkiClientVerifier::builder(Arc::new(trusted)).build().unwrap();
+        let verifier = if demands { verifier } else { WebPkiClientVerifier::no_client_auth() };
         let config = ServerConfig::builder()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(
                 vec![CertificateDer::from_pem_slice(certificate).unwrap()],
                 PrivateKeyDer::from_pem_slice(key).unwrap(),
@@ -206,13 +260,33 @@ mod tests {
     }
 
     async fn ask(tls: serde_json::Value) -> (anyhow::Result<()>, u16, String) {
-        let (port, serving) = serve();
+        let (port, serving) = serve(false);
         let base = format!("https://127.0.0.1:{port}/base");
         let upstream = json!({ "urls": [base], "healthCheck": {}, "tls": tls });
         let upstream: Upstream = serde_json::from_value(upstream).unwrap();
         let allow = ["127.0.0.0/8".parse().unwrap()];
-        let answered = answers(&base, &upstream, &allow).await;
+        let answered = answers(&base, &upstream, None, &allow).await;
         (answered, port, serving.join().unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_demands_a_certificate_gets_the_proxies() {
+        let key = include_bytes!("../../../tests/tls/client.key");
+        let key = PrivateKeyDer::from_pem_slice(key).unwrap();
+        let chain = include_str!("../../../tests/tls/client.pem");
+        let identity =
+            Identity::from_pem(pem(chain, key.secret_der()).unwrap().as_bytes()).unwrap();
+        for (identity, lets_in) in [(Some(identity), true), (None, false)] {
+            let (port, serving) = serve(true);
+            let base = format!("https://127.0.0.1:{port}");
+            let tls = json!({ "caPem": CA, "sni": "upstream.test" });
+            let upstream = json!({ "urls": [base], "healthCheck": {}, "tls": tls });
+            let upstream: Upstream = serde_json::from_value(upstream).unwrap();
+            let allow = ["127.0.0.0/8".parse().unwrap()];
+            let answered = answers(&base, &upstream, identity, &allow).await;
+            let head = serving.join().unwrap();
+            assert_eq!((answered.is_ok(), !head.is_empty()), (lets_in, lets_in), "{answered:?}");
+        }
     }
 
     #[tokio::test]

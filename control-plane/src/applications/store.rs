@@ -55,6 +55,13 @@ pub async fn all_known(tx: &mut Tx) -> Result<Vec<Application>> {
     )?)
 }
 
+/// Every one that has an upstream of its own, deleted or not.
+pub async fn with_upstreams(tx: &mut Tx) -> Result<Vec<Application>> {
+    let all: Vec<Application> =
+        fetch_all!(tx, sqlx::query_as("select * from applications order by id"))?;
+    Ok(all.into_iter().filter(|it| it.config.0.contains_key("upstream")).collect())
+}
+
 pub async fn count(tx: &mut Tx, workspace: &WorkspaceId) -> Result<u64> {
     let (count,): (i64,) = fetch_one!(
         tx,

@@ -9,9 +9,13 @@ use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
+use tokio::time::Instant;
+
 use super::Gateway;
 use crate::ctx::Ctx;
 use crate::denied::Cause;
+use crate::listener::connection::Limits;
+use crate::listener::pace::Pace;
 use crate::upstream::silence::Watch;
 use crate::upstream::{Choice, Next};
 
@@ -43,6 +47,7 @@ impl Gateway {
 
     /// A piece of the request passes, or its end: the first byte is awaited from there on.
     pub(super) fn asked(ctx: &mut Ctx, end: bool) {
+        ctx.asked |= end;
         let silence = ctx.choice.as_ref().and_then(Choice::silence);
         let (Some(watch), Some((first, idle))) = (&mut ctx.watch, silence) else { return };
         if ctx.status != 0 {
@@ -50,6 +55,26 @@ impl Gateway {
         } else if end && first < idle {
             watch.start(first);
         }
+    }
+
+    /// A piece of a body came over HTTP/2. Fails when the body comes too slowly while nothing is
+    /// answered yet; `listener` sees to HTTP/1.
+    pub(super) fn hold_to_pace(
+        &self,
+        session: &Session,
+        bytes: usize,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if ctx.asked || ctx.status != 0 || !session.as_downstream().is_http2() {
+            return Ok(());
+        }
+        let Limits { body_bytes_per_second, body_grace, .. } = self.connection;
+        let pace = ctx.pace.get_or_insert_with(|| Pace::new(body_bytes_per_second, body_grace));
+        if !pace.is_too_slow(bytes, Instant::now()) {
+            return Ok(());
+        }
+        ctx.failure = Some(Cause::ClientTimeout);
+        Err(Error::new_down(ErrorType::ReadTimedout))
     }
 
     /// The response's head came. Fails when that was over time.
@@ -104,6 +129,11 @@ impl Gateway {
         reused: bool,
     ) -> bool {
         if *error.esource() != ErrorSource::Upstream {
+            return false;
+        }
+        // Nobody can answer what has not been asked: it was the client that fell silent.
+        if !ctx.asked && ctx.status == 0 && *error.etype() == ErrorType::ReadTimedout {
+            ctx.failure.get_or_insert(Cause::ClientTimeout);
             return false;
         }
         self.metrics.upstream_errors.with_label_values(&["exchange"]).inc();

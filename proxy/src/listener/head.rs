@@ -54,12 +54,13 @@ impl Reader {
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Head>, Cause> {
         while let Some(found) = memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + found;
+            // First, so that a line too long is the same refusal however it arrives.
+            self.within_limits(end + 1)?;
             let Some(line) = bytes[self.checked..end].strip_suffix(b"\r") else {
                 return Err(invalid("line_end", "Lines must end with CR and LF"));
             };
             self.checked = end + 1;
             self.searched = self.checked;
-            self.within_limits(self.checked)?;
             if self.lines == 0 {
                 self.first(line)?;
             } else if line.is_empty() {

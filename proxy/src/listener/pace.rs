@@ -12,11 +12,13 @@ pub struct Pace {
     grace: Duration,
     left: Duration,
     waiting_since: Option<Instant>,
+    /// The piece before came late.
+    late: bool,
 }
 
 impl Pace {
     pub fn new(bytes_per_second: u64, grace: Duration) -> Self {
-        Self { bytes_per_second, grace, left: grace, waiting_since: None }
+        Self { bytes_per_second, grace, left: grace, waiting_since: None, late: false }
     }
 
     /// A new body begins.
@@ -32,6 +34,20 @@ impl Pace {
     /// There is nothing to read. Gives the time by which there must be.
     pub fn wait(&mut self, now: Instant) -> Instant {
         *self.waiting_since.get_or_insert(now) + self.left
+    }
+
+    /// A piece of a body came whose waiting can't be told from the upstream's, as the engine reads
+    /// HTTP/2: `true` when it is too slow. Two late pieces in a row are: a client that the upstream
+    /// let wait has its next piece ready, and that pays for the wait.
+    pub fn is_too_slow(&mut self, bytes: usize, now: Instant) -> bool {
+        if self.bytes_per_second == 0 {
+            return false;
+        }
+        // Before the first piece an upstream had to be found.
+        let late = self.is_waiting() && self.wait(now) < now;
+        self.received(bytes, || now);
+        self.wait(now);
+        std::mem::replace(&mut self.late, late) && late
     }
 
     /// Bytes came. `now` is only asked for after a wait.
@@ -70,6 +86,22 @@ mod tests {
         assert_eq!(lasts(1024, SECOND), None);
         assert_eq!(lasts(1_000_000, 11 * SECOND), Some(0), "no credit beyond the grace");
         assert_eq!(lasts(10_240, 9 * SECOND), None, "pauses are allowed");
+    }
+
+    #[test]
+    fn of_pieces_two_late_ones_in_a_row_are_too_slow() {
+        let start = Instant::now();
+        let at = |seconds: u32| start + seconds * SECOND;
+        let mut pace = Pace::new(1024, 10 * SECOND);
+        let trickle = (0..100).find(|second| pace.is_too_slow(1, at(*second)));
+        assert_eq!(trickle, Some(12));
+        // The upstream reads nothing for a minute; what was sent meanwhile is there at once.
+        let mut pace = Pace::new(1024, 10 * SECOND);
+        for (bytes, second) in [(16_384, 0), (16_384, 60), (16_384, 60), (16_384, 120), (9, 125)] {
+            assert!(!pace.is_too_slow(bytes, at(second)), "{second}");
+        }
+        let mut none = Pace::new(0, 10 * SECOND);
+        assert!((0..100).all(|second| !none.is_too_slow(0, at(60 * second))));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use authsome_shared::api_key::{KeyDigest, KeyType};
+use authsome_shared::envelope::Envelope;
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
 use authsome_shared::snapshot::{
     self as wire, ApplicationStatus, Balance, Breaker, HealthCheck, KeySource, RateLimit, Timeouts,
@@ -17,7 +18,7 @@ use crate::limit::quota::{Quota, Quotas};
 use crate::limit::rate::Bucket;
 use crate::upstream::base::Base;
 use crate::upstream::pool::Pool;
-use crate::upstream::tls::Tls;
+use crate::upstream::tls::{Client, Tls};
 use crate::upstream::{MAX_RETRIES, balance, probe};
 
 #[derive(Debug)]
@@ -68,7 +69,12 @@ pub struct Application {
 }
 
 impl Application {
-    pub fn new(application: wire::Application, quotas: &Quotas) -> Result<Self, String> {
+    /// `envelope` opens what is sealed for proxies.
+    pub fn new(
+        application: wire::Application,
+        quotas: &Quotas,
+        envelope: Option<&Envelope>,
+    ) -> Result<Self, String> {
         let header = |what: &str, text: &str| {
             HeaderValue::from_str(text).map_err(|_| format!("its {what} can't be a header value"))
         };
@@ -88,7 +94,7 @@ impl Application {
             upstream: application
                 .upstream
                 .as_ref()
-                .map(|upstream| Upstream::new(upstream, application.id.as_str()))
+                .map(|upstream| Upstream::new(upstream, application.id.as_str(), envelope))
                 .transpose()?,
             routes: routes.into(),
             rate_limit: application.rate_limit,
@@ -147,7 +153,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    pub fn new(upstream: &wire::Upstream, application: &str) -> Result<Self, String> {
+    pub fn new(
+        upstream: &wire::Upstream,
+        application: &str,
+        envelope: Option<&Envelope>,
+    ) -> Result<Self, String> {
         let count = upstream.urls.len();
         if !(1..=balance::MOST).contains(&count) {
             return Err(format!("its upstream must have 1 to {} URLs", balance::MOST));
@@ -175,9 +185,20 @@ impl Upstream {
                 .map_or(MAX_RETRIES, |it| it.min(MAX_RETRIES)),
             health_check: upstream.health_check.clone(),
             breaker: upstream.breaker,
-            tls: Tls::new(&upstream.tls, application)?,
+            tls: Tls::new(&upstream.tls, application, envelope)?,
             pool: OnceLock::new(),
         })
+    }
+}
+
+impl Upstream {
+    /// Why none of its URLs can be used, though all of it can be read.
+    pub fn unusable(&self) -> Option<&'static str> {
+        let sealed = self.tls.as_ref().is_some_and(|tls| matches!(tls.client, Client::Sealed));
+        sealed.then_some(
+            "its upstream's client key does not open: it was sealed with another node token. \
+             Restart the control plane with the token that this proxy has",
+        )
     }
 }
 
@@ -300,7 +321,7 @@ mod tests {
         let refused = |change: fn(&mut wire::Upstream)| {
             let mut upstream = good.clone();
             change(&mut upstream);
-            Upstream::new(&upstream, "app_1").is_err()
+            Upstream::new(&upstream, "app_1", None).is_err()
         };
         assert!(!refused(|_| {}));
         assert!(!refused(|it| it.retries = 99), "more than there may be is as many as there may");

@@ -9,8 +9,8 @@
 //! a gap. Damage costs what it hits, never the start: with nothing readable the proxy starts empty
 //! and says so. A disk that can't be written is logged; serving goes on.
 
-mod fold;
-mod log;
+pub mod fold;
+pub mod log;
 
 use std::fs;
 use std::io::{self, Write};

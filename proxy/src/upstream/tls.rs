@@ -1,5 +1,5 @@
 //! How an `https` upstream is verified when that is not by the system's certificates and the URL's
-//! host. It only reads; verification is the engine's, and is never off: the engine takes an empty
+//! host, and what the proxy shows of itself where it must. It only reads; verification is the engine's, and is never off: the engine takes an empty
 //! name to mean that, so that no name here is ever empty.
 //!
 //! Everything the engine would later unwrap is parsed here first, because a certificate comes from
@@ -8,12 +8,15 @@
 use std::sync::Arc;
 
 use authsome_shared::api_key::KeyDigest;
+use authsome_shared::envelope::Envelope;
 use authsome_shared::snapshot::UpstreamTls;
 use pingora::protocols::tls::CaType;
-use pingora::utils::tls::WrappedX509;
+use pingora::utils::tls::{CertKey, WrappedX509};
 use rustls::RootCertStore;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Certificates that one application may name.
@@ -22,6 +25,7 @@ const MOST_CERTIFICATES: usize = 32;
 #[derive(Debug)]
 pub struct Tls {
     pub ca: Option<Arc<CaType>>,
+    pub client: Client,
     /// Asked for and verified instead of the URL's host.
     pub name: Option<Box<str>>,
     /// Keeps this application's connections from others'. The engine tells connections apart by
@@ -29,9 +33,22 @@ pub struct Tls {
     pub group: u64,
 }
 
+/// The proxy's own certificate and key.
+#[derive(Debug)]
+pub enum Client {
+    None,
+    Key(Arc<CertKey>),
+    /// The key does not open, so that no connection can be made.
+    Sealed,
+}
+
 impl Tls {
     /// `None` when nothing is special.
-    pub fn new(tls: &UpstreamTls, application: &str) -> Result<Option<Self>, String> {
+    pub fn new(
+        tls: &UpstreamTls,
+        application: &str,
+        envelope: Option<&Envelope>,
+    ) -> Result<Option<Self>, String> {
         if *tls == UpstreamTls::default() {
             return Ok(None);
         }
@@ -39,15 +56,49 @@ impl Tls {
             check_name(name)?;
         }
         let ca = tls.ca_pem.as_deref().map(certificates).transpose()?;
+        let client = client(tls, application, envelope)?;
         let all = format!(
-            "{application}\n{}\n{}",
+            "{application}\n{}\n{}\n{}",
             tls.sni.as_deref().unwrap_or_default(),
             tls.ca_pem.as_deref().unwrap_or_default(),
+            tls.client_cert_pem.as_deref().unwrap_or_default(),
         );
         let digest = KeyDigest::of(&all);
         let group = u64::from_le_bytes(*digest.0.first_chunk().expect("a digest has 32 bytes"));
-        Ok(Some(Self { ca, name: tls.sni.as_deref().map(Into::into), group }))
+        Ok(Some(Self { ca, client, name: tls.sni.as_deref().map(Into::into), group }))
     }
+}
+
+fn client(
+    tls: &UpstreamTls,
+    application: &str,
+    envelope: Option<&Envelope>,
+) -> Result<Client, String> {
+    let (chain, sealed) = match (&tls.client_cert_pem, &tls.client_key) {
+        (None, None) => return Ok(Client::None),
+        (Some(chain), Some(sealed)) => (chain, sealed),
+        _ => return Err("its upstream's client certificate and key don't come together".into()),
+    };
+    let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(chain.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|_| "its upstream's `clientCertPem` is not PEM")?;
+    if chain.is_empty() || chain.len() > MOST_CERTIFICATES {
+        return Err(format!("its upstream's `clientCertPem` must hold 1 to {MOST_CERTIFICATES}"));
+    }
+    if chain.iter().any(|certificate| X509Certificate::from_der(certificate).is_err()) {
+        return Err("its upstream's `clientCertPem` holds an unreadable one".into());
+    }
+    let Some(key) = envelope.and_then(|envelope| envelope.open(application, sealed)) else {
+        return Ok(Client::Sealed);
+    };
+    let private =
+        PrivateKeyDer::try_from(&*key).map_err(|_| "its upstream's client key is none")?;
+    let signing =
+        any_supported_type(&private).map_err(|_| "its upstream's client key is unusable")?;
+    let pair = CertifiedKey::new(chain.clone(), signing);
+    pair.keys_match().map_err(|_| "its upstream's client key is not the certificate's")?;
+    let chain = chain.into_iter().map(|certificate| certificate.to_vec()).collect();
+    Ok(Client::Key(Arc::new(CertKey::new(chain, key))))
 }
 
 /// A DNS name as TLS has it. The engine would read `_` as `-`, and so verify another name.
@@ -82,7 +133,8 @@ mod tests {
 
     fn read(sni: Option<&str>, ca_pem: Option<&str>) -> Result<Option<Tls>, String> {
         let own = |text: Option<&str>| text.map(str::to_owned);
-        Tls::new(&UpstreamTls { ca_pem: own(ca_pem), sni: own(sni) }, "app_1")
+        let tls = UpstreamTls { ca_pem: own(ca_pem), sni: own(sni), ..UpstreamTls::default() };
+        Tls::new(&tls, "app_1", None)
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Clients that want to cost more than they pay: they are bounded, cut off, or both, and others are
 //! served meanwhile.
 
+use authsome_shared::snapshot::Breaker;
+
 use crate::frames::{
-    CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw, SETTINGS, field,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw, SETTINGS, field,
     frame, request,
 };
 use crate::harness::{Harness, eventually};
@@ -134,4 +136,55 @@ async fn an_answer_that_nobody_reads_is_given_up() {
     .await;
     eventually("given up", || async { harness.metric("authsome_proxy_connections").await == 0 })
         .await;
+}
+
+/// Waits for the first request to be answered or reset, and tells the status on its record.
+async fn told(harness: &Harness, raw: &mut Raw) -> u16 {
+    while let Some((kind, stream, _)) = raw.frame().await {
+        if kind == GOAWAY || (stream == 1 && matches!(kind, HEADERS | RST_STREAM)) {
+            break;
+        }
+    }
+    harness.shipped(1).await;
+    harness.control.records()[0].status
+}
+
+/// An upload over HTTP/2 of which only the head has come.
+async fn upload(harness: &Harness) -> Raw {
+    let mut raw = Raw::to(harness.address()).await;
+    let mut head = request("POST", USERS);
+    let bearer = format!("Bearer {}", harness.world.secret);
+    head.extend(field("authorization", bearer.as_bytes(), false));
+    head.extend(field("content-length", b"100000", false));
+    raw.send(&frame(HEADERS, END_HEADERS, 1, &head)).await;
+    raw
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_over_http2_is_refused() {
+    let harness = Harness::with(|world| world.config.connections.body_grace_ms = 200).await;
+    let mut raw = upload(&harness).await;
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+    for _ in 0..40 {
+        ticks.tick().await;
+        raw.send(&frame(DATA, 0, 1, b"a")).await;
+    }
+    assert_eq!(told(&harness, &mut raw).await, 408);
+    serves(&harness).await;
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_is_not_the_upstreams_fault() {
+    let harness = Harness::with(|world| {
+        let upstream = world.upstream();
+        upstream.timeouts.first_byte_ms = 300;
+        upstream.timeouts.idle_ms = 300;
+        upstream.breaker = Some(Breaker { failures: 1, failure_percent: 1, ..Breaker::default() });
+    })
+    .await;
+    let mut raw = upload(&harness).await;
+    assert_eq!(told(&harness, &mut raw).await, 408);
+    assert_eq!(harness.metric("authsome_proxy_upstream_errors_total{kind=\"exchange\"}").await, 0);
+    // Nor has it opened the breaker.
+    serves(&harness).await;
 }

@@ -3,9 +3,12 @@
 //! `cargo test -p authsome-proxy --test proxy memory -- --ignored --nocapture`
 //!
 //! The bound is 1 MiB a connection that brings no valid request, in a debug build as well. One that
-//! holds a good key can have 32 requests under way, each with its upstream connection and what the
-//! engine reads ahead of an answer (four pieces of 64 KiB, fixed): that is bounded, too, but higher,
-//! and in time by `connections.body_timeout_ms`.
+//! holds a good key can have 32 requests under way, and costs more: about 34 KiB each for the
+//! exchange, and where its answers are not read what the engine reads ahead of each, four pieces of
+//! up to 64 KiB (9 MiB in all where the upstream is near). The number and size of these pieces are
+//! constants of the engine; a smaller one could only come from a wrapped upstream connection, which
+//! the engine can't pool. In time it is bounded by `connections.body_timeout_ms`: each piece must be
+//! taken within it.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};

@@ -158,3 +158,32 @@ async fn a_watched_connection_that_is_done_is_closed() {
     let closed = timeout(LIMIT, told.recv()).await.expect("in time");
     assert_eq!(closed, Some(true), "no handle of ours holds it open");
 }
+
+#[tokio::test]
+async fn an_upload_may_take_longer_than_the_upstream_may_be_silent() {
+    let (url, _upstream) = one(|mut stream| async move {
+        head(&mut stream).await;
+        let mut body = [0; 20];
+        stream.read_exact(&mut body).await.expect("the body");
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        stream.write_all(answer.as_bytes()).await.expect("sent");
+    })
+    .await;
+    let harness = with(url, |world| {
+        short_first_byte(world);
+        short_idle(world);
+    })
+    .await;
+    let mut client = TcpStream::connect(harness.address()).await.expect("connected");
+    let request = format!(
+        "POST /v1/app_1/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+         Content-Length: 20\r\n\r\n",
+        harness.world.secret
+    );
+    client.write_all(request.as_bytes()).await.expect("sent");
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        client.write_all(b"x").await.expect("sent");
+    }
+    assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+}

@@ -5,11 +5,16 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use authsome_shared::envelope::Envelope;
+use authsome_shared::snapshot::encoding::decode;
 use authsome_shared::snapshot::{Change, HealthCheck, UpstreamTls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
+use crate::control::TOKEN;
 use crate::harness::{Harness, eventually, key};
 
 const CA: &str = include_str!("../../../tests/tls/ca.pem");
@@ -24,11 +29,24 @@ struct Secure {
 
 impl Secure {
     fn start() -> Self {
+        Self::with(WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// One that lets nobody in without a certificate of the tests' client authority.
+    fn demanding() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut trusted = RootCertStore::empty();
+        let authority = include_bytes!("../../../tests/tls/client-ca.pem");
+        trusted.add(CertificateDer::from_pem_slice(authority).expect("PEM")).expect("usable");
+        Self::with(WebPkiClientVerifier::builder(Arc::new(trusted)).build().expect("a verifier"))
+    }
+
+    fn with(verifier: Arc<dyn ClientCertVerifier>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let certificate = include_bytes!("../../../tests/tls/server.pem");
         let key = include_bytes!("../../../tests/tls/server.key");
         let config = ServerConfig::builder()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(
                 vec![CertificateDer::from_pem_slice(certificate).expect("PEM")],
                 PrivateKeyDer::from_pem_slice(key).expect("PEM"),
@@ -77,7 +95,11 @@ fn serve(socket: TcpStream, config: Arc<ServerConfig>, requests: &AtomicUsize) {
 }
 
 fn tls(ca: Option<&str>, sni: Option<&str>) -> UpstreamTls {
-    UpstreamTls { ca_pem: ca.map(str::to_owned), sni: sni.map(str::to_owned) }
+    UpstreamTls {
+        ca_pem: ca.map(str::to_owned),
+        sni: sni.map(str::to_owned),
+        ..UpstreamTls::default()
+    }
 }
 
 #[tokio::test]
@@ -153,4 +175,85 @@ async fn health_checks_verify_like_requests() {
     harness.change(vec![Change::Application(Box::new(application))]).await;
     let state = "authsome_proxy_upstream_urls{state=\"unhealthy\"}";
     eventually("it is found unhealthy", || async { harness.metric(state).await == 1 }).await;
+}
+
+fn client_key() -> Vec<u8> {
+    let pem = include_bytes!("../../../tests/tls/client.key");
+    PrivateKeyDer::from_pem_slice(pem).expect("PEM").secret_der().to_vec()
+}
+
+/// With a client certificate whose key is sealed by this token.
+fn with_client(token: &str, application: &str) -> UpstreamTls {
+    UpstreamTls {
+        client_cert_pem: Some(include_str!("../../../tests/tls/client.pem").into()),
+        client_key: Some(Envelope::new(token).seal(application, &client_key())),
+        ..tls(Some(CA), Some("upstream.test"))
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_demands_a_certificate_gets_the_applications() {
+    let secure = Secure::demanding();
+    let url = secure.url();
+    let mut harness = Harness::with(|world| {
+        world.upstream().urls = vec![url];
+        world.upstream().tls = with_client(TOKEN, "app_1");
+        world.upstream().health_check =
+            Some(HealthCheck { interval_ms: 100, ..HealthCheck::default() });
+    })
+    .await;
+    let well = "authsome_proxy_upstream_health_checks_total{outcome=\"healthy\"}";
+    eventually("checked", || async { harness.metric(well).await > 0 }).await;
+    assert_eq!(harness.connect().await.get(USERS, &harness.world.secret).await.status, 200);
+    // From disk, with nobody to ask.
+    harness.control.set_up(false);
+    harness.stop().await;
+    harness.restart().await;
+    assert_eq!(harness.connect().await.get(USERS, &harness.world.secret).await.status, 200);
+    for entry in std::fs::read_dir(harness.snapshots()).expect("a folder") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("read");
+        let text = match decode(&bytes) {
+            Ok(decoded) => serde_json::to_string(&decoded.changes).expect("JSON"),
+            Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
+        };
+        let pem = include_str!("../../../tests/tls/client.key");
+        let mut lines = pem.lines().filter(|line| !line.contains("-----"));
+        assert!(!lines.any(|line| text.contains(line)), "the key lies on the disk in clear");
+        let der = client_key();
+        assert!(!bytes.windows(der.len()).any(|it| it == der));
+    }
+
+    harness.control.set_up(true);
+    harness.ready().await;
+    let mut application = harness.world.application.clone();
+    let none = tls(Some(CA), Some("upstream.test"));
+    application.upstream.as_mut().expect("set").tls = none;
+    harness.change(vec![Change::Application(Box::new(application))]).await;
+    let answer = harness.connect().await.get(USERS, &harness.world.secret).await;
+    assert_eq!(answer.status, 502, "no connection that another had shown a certificate on");
+}
+
+#[tokio::test]
+async fn a_client_key_that_does_not_open_fails_its_application_alone_and_is_reported() {
+    let secure = Secure::demanding();
+    let url = secure.url();
+    let harness = Harness::with(|_| {}).await;
+    let mut other = harness.world.application.clone();
+    other.id = "app_2".parse().expect("an id");
+    let (mut others_key, secret) = key("key_2");
+    others_key.application = other.id.clone();
+    let upstream = other.upstream.as_mut().expect("set");
+    upstream.urls = vec![url];
+    upstream.tls = with_client("the token before this one", "app_2");
+    let changes = [Change::Application(Box::new(other.clone())), Change::Key(Box::new(others_key))];
+    harness.change(changes.to_vec()).await;
+    assert_eq!(harness.control.last_ack().expect("acknowledged").quarantined, 1);
+    let answer = harness.connect().await.get("/v1/app_2/users", &secret).await;
+    assert_eq!((answer.status, &*answer.code()), (502, "bad_gateway"));
+    assert_eq!(answer.json()["error"]["details"]["reason"], "client_key");
+    assert_eq!(harness.connect().await.get(USERS, &harness.world.secret).await.status, 200);
+
+    other.upstream.as_mut().expect("set").tls = with_client(TOKEN, "app_2");
+    harness.change(vec![Change::Application(Box::new(other))]).await;
+    assert_eq!(harness.connect().await.get("/v1/app_2/users", &secret).await.status, 200);
 }

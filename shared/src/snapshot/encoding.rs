@@ -3,7 +3,7 @@
 //! It stands alone: it can be kept on disk and served from with no control plane. Damage to any of
 //! it refuses the whole; a change that can't be read is set aside alone.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,9 @@ use super::Change;
 use crate::id::PlatformId;
 
 const MAGIC: &str = "authsome-snapshot 1 ";
+
+/// Longest line that is taken into memory, in bytes. What an entity is made of fits many times.
+const MAX_LINE: u64 = 16 * 1024 * 1024;
 
 /// First line inside a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,9 +62,13 @@ pub fn encode(header: &Header, changes: &[Change]) -> Vec<u8> {
     }
     line.push(b'\n');
     encoder.write_all(&line).expect("writing to memory works");
-    let body = encoder.finish().expect("writing to memory works");
-    let mut bytes = format!("{MAGIC}{}\n", hex::encode(digest(&SHA256, &body))).into_bytes();
-    bytes.extend_from_slice(&body);
+    seal(&encoder.finish().expect("writing to memory works"))
+}
+
+/// Puts the first line before a body, which should be what zstd makes of a header and changes.
+pub fn seal(body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("{MAGIC}{}\n", hex::encode(digest(&SHA256, body))).into_bytes();
+    bytes.extend_from_slice(body);
     bytes
 }
 
@@ -75,15 +82,11 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, Corrupt> {
     }
     let mut lines = BufReader::new(zstd::Decoder::new(body)?);
     let mut line = Vec::new();
-    lines.read_until(b'\n', &mut line)?;
+    read_line(&mut lines, &mut line)?;
     let header: Header = serde_json::from_slice(&line)?;
     let mut changes = Vec::new();
     let mut quarantined = Vec::new();
-    loop {
-        line.clear();
-        if lines.by_ref().read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
+    while read_line(&mut lines, &mut line)? {
         match serde_json::from_slice(&line) {
             Ok(change) => changes.push(change),
             Err(error) => quarantined.push(error.to_string()),
@@ -94,6 +97,17 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, Corrupt> {
         return Err(Corrupt::Short { expected: header.changes, found });
     }
     Ok(Decoded { header, changes, quarantined })
+}
+
+/// Reads one line, of one that is longer than [`MAX_LINE`] only the beginning; that is no JSON any
+/// more. `false` at the end.
+fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    lines.by_ref().take(MAX_LINE).read_until(b'\n', line)?;
+    if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
+        lines.skip_until(b'\n')?;
+    }
+    Ok(!line.is_empty())
 }
 
 #[cfg(test)]
@@ -155,11 +169,25 @@ mod tests {
         let text =
             format!("{}\n{}\n", serde_json::to_string(&header).expect("JSON"), lines.join("\n"));
         let body = zstd::encode_all(text.as_bytes(), 1).expect("in memory");
-        let mut bytes = format!("{MAGIC}{}\n", hex::encode(digest(&SHA256, &body))).into_bytes();
-        bytes.extend(body);
-        let decoded = decode(&bytes).expect("whole");
+        let decoded = decode(&seal(&body)).expect("whole");
         assert_eq!(decoded.changes, changes);
         assert_eq!(decoded.quarantined.len(), 2);
+    }
+
+    #[test]
+    fn a_line_that_unfolds_beyond_all_bounds_is_set_aside_alone() {
+        let (mut header, mut changes) = sample();
+        let mut endless = changes[0].clone();
+        if let Change::Settings(settings) = &mut endless {
+            let url = "a".repeat(usize::try_from(MAX_LINE).expect("a length") + 1);
+            settings.default_upstream = Some(DefaultUpstream::Url(url));
+        }
+        changes.insert(1, endless);
+        header.changes = changes.len();
+        let decoded = decode(&encode(&header, &changes)).expect("whole");
+        assert_eq!(decoded.quarantined.len(), 1);
+        changes.remove(1);
+        assert_eq!(decoded.changes, changes);
     }
 
     #[test]

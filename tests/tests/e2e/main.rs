@@ -1,10 +1,13 @@
 //! Both planes, real servers, real faults. Names are guarantees to the product's users.
 
+mod alone;
 mod bad_input;
 mod canary;
 mod chaos;
+mod client_certificate;
 mod clients;
 mod crash;
+mod faults;
 mod fleet;
 mod limits;
 mod quickstart;

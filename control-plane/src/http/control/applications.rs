@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::actor::Permission;
 use crate::app::App;
 use crate::applications::{
-    self, Application, ApplicationChange, Environment, Filter, NewApplication, Status,
+    self, Application, ApplicationChange, Environment, Filter, NewApplication, Status, client_key,
 };
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
@@ -71,7 +71,7 @@ impl ApplicationBody {
             status: application.status,
             status_reason: application.status_reason,
             region: application.region,
-            config: application.config.0,
+            config: client_key::shown(application.config.0),
             created_at: application.created_at,
             updated_at: application.updated_at,
             deleted_at: application.deleted_at,
@@ -130,7 +130,7 @@ pub async fn create_application(
     let (access, workspace) =
         workspaces::access(&mut tx, &actor, &id, Permission::ManageApplications).await?;
     let new = NewApplication { name, slug, environment, region, config };
-    let application = applications::create(&mut tx, &access, &workspace, new).await?;
+    let application = applications::create(&mut tx, &access, &workspace, new, app.seals()).await?;
     let [public, secret] = keys::first_keys();
     let public = keys::issue(&mut tx, &access, &application, public).await?;
     let secret = keys::issue(&mut tx, &access, &application, secret).await?;
@@ -247,7 +247,8 @@ pub async fn update_application(
     let (access, application) =
         applications::open(&mut tx, &actor, &id, Permission::ManageApplications).await?;
     let change = ApplicationChange { name, config };
-    let application = applications::update(&mut tx, &access, application, change).await?;
+    let application =
+        applications::update(&mut tx, &access, application, change, app.seals()).await?;
     let public_key = keys::public_keys_of(&mut tx, &[&id]).await?.remove(&id);
     tx.commit().await?;
     Ok(Json(ApplicationBody::new(&app, application, public_key)))

@@ -1,5 +1,6 @@
 //! `/control/v1/workspaces/{workspaceId}/applications` and `/control/v1/applications`.
 
+mod client_certificate;
 mod create;
 mod delete;
 mod egress;

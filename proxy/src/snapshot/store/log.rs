@@ -44,8 +44,7 @@ impl Log {
     }
 
     fn write(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let json = serde_json::to_string(value)?;
-        let line = format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
+        let line = line(value)?;
         self.file.write_all(line.as_bytes())?;
         self.bytes += line.len() as u64;
         self.dirty = true;
@@ -64,7 +63,23 @@ impl Log {
 
 /// The whole lines of a log; none when it is another platform's.
 pub fn read(path: &Path, platform: &PlatformId) -> Vec<Entry> {
-    let Ok(bytes) = std::fs::read(path) else { return vec![] };
+    std::fs::read(path).map_or(vec![], |bytes| entries(&bytes, platform))
+}
+
+/// A log's first line.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn head(platform: &PlatformId) -> String {
+    line(&Head { platform: platform.clone() }).expect("a head is JSON")
+}
+
+/// A value behind its checksum.
+pub fn line(value: &impl Serialize) -> io::Result<String> {
+    let json = serde_json::to_string(value)?;
+    Ok(format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())))
+}
+
+/// The whole lines in a log's bytes; none when it is another platform's.
+pub fn entries(bytes: &[u8], platform: &PlatformId) -> Vec<Entry> {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let head: Option<Head> = lines.next().and_then(parse);
     if head.is_none_or(|head| head.platform != *platform) {

@@ -1,7 +1,11 @@
 //! What a start finds after changes, damage and folding.
 
+use std::sync::OnceLock;
+
 use authsome_shared::snapshot::Change;
 use authsome_shared::snapshot::encoding::{Header, encode};
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::testing;
@@ -174,4 +178,63 @@ async fn what_cannot_be_read_yet_is_not_folded_away() {
     store.fold_if_small();
     drop(store);
     assert_eq!(found(dir.path()), Some((4, 4)), "a later release finds it in the log");
+}
+
+/// What is on disk after two generations and changes up to the eighth.
+fn files() -> &'static [(String, Vec<u8>)] {
+    static FILES: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    FILES.get_or_init(|| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        drop(runtime.block_on(store(dir.path(), &[3, 6], 8)));
+        let file = |path: &Path| {
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+            (name.to_owned(), fs::read(path).expect("read"))
+        };
+        // In the order in which they were written.
+        let bases = bases(dir.path()).into_iter();
+        bases.chain(list(dir.path(), "deltas-", ".log")).map(|(_, path)| file(&path)).collect()
+    })
+}
+
+/// Each file, spoilt or not: cut off after a part of it, or with one byte changed there.
+fn spoilt() -> impl Strategy<Value = Vec<Option<(prop::sample::Index, u8)>>> {
+    let damage = prop::option::of((any::<prop::sample::Index>(), any::<u8>()));
+    prop::collection::vec(damage, files().len())
+}
+
+fn write_spoilt(dir: &Path, damage: &[Option<(prop::sample::Index, u8)>]) {
+    for ((name, whole), damage) in files().iter().zip(damage) {
+        let mut bytes = whole.clone();
+        match damage {
+            Some((at, 0)) => bytes.truncate(at.index(whole.len())),
+            Some((at, flip)) => bytes[at.index(whole.len())] ^= flip,
+            None => {}
+        }
+        fs::write(dir.join(name), bytes).expect("written");
+    }
+}
+
+proptest! {
+    /// Each revision adds one workspace: as many as the revision means that it is whole.
+    #[test]
+    fn whatever_is_spoilt_what_is_found_is_whole_and_nothing_newer_than_what_was(
+        damage in spoilt(),
+        only in any::<prop::sample::Index>(),
+    ) {
+        let dir = tempfile::tempdir().expect("a folder");
+        write_spoilt(dir.path(), &damage);
+        if let Some((revision, workspaces)) = found(dir.path()) {
+            prop_assert!((3..=8).contains(&revision), "{revision}");
+            prop_assert_eq!(workspaces as u64, revision);
+        }
+        // One spoilt file costs no more than what came after the newest whole snapshot.
+        let dir = tempfile::tempdir().expect("a folder");
+        let only = only.index(damage.len());
+        let one = damage.iter().enumerate().map(|(i, it)| it.filter(|_| i == only));
+        write_spoilt(dir.path(), &one.collect::<Vec<_>>());
+        let (revision, workspaces) = found(dir.path()).expect("a generation is left");
+        prop_assert!((6..=8).contains(&revision), "{revision}");
+        prop_assert_eq!(workspaces as u64, revision);
+    }
 }

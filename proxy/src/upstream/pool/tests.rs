@@ -9,7 +9,7 @@ fn upstream(urls: &[&str], change: impl FnOnce(&mut wire::Upstream)) -> Upstream
         ..wire::Upstream::default()
     };
     change(&mut wire);
-    Upstream::new(&wire, "app_1").expect("it can be served")
+    Upstream::new(&wire, "app_1", None).expect("it can be served")
 }
 
 fn pool(urls: &[&str], change: impl FnOnce(&mut wire::Upstream)) -> Pool {

@@ -81,7 +81,7 @@ pub struct Names {
 }
 
 impl Names {
-    fn fill(&self, bytes: &[u8]) -> Vec<u8> {
+    pub fn fill(&self, bytes: &[u8]) -> Vec<u8> {
         let mut filled = Vec::with_capacity(bytes.len() + 128);
         let mut rest = bytes;
         while let Some(byte) = rest.first() {

@@ -79,7 +79,8 @@ fn everything_reaches_the_wire() {
             }),
             tls: snapshot::UpstreamTls {
                 ca_pem: Some(CA.into()),
-                sni: Some("api.internal".into())
+                sni: Some("api.internal".into()),
+                ..snapshot::UpstreamTls::default()
             },
         }
     );
