@@ -21,6 +21,7 @@ use authsome_shared::clock::Clock;
 use authsome_shared::usage::UsageRecord;
 use bytes::Bytes;
 use chrono::SecondsFormat;
+use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -275,6 +276,18 @@ impl ProxyHttp for Gateway {
             self.record(ctx);
             ctx.watch = None;
         }
+        Ok(None)
+    }
+
+    /// What follows the body ends the response, as only HTTP/2 upstreams do.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Bytes>> {
+        forward::clean_trailers(trailers);
+        self.record(ctx);
         Ok(None)
     }
 

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authsome_shared::egress;
-use authsome_shared::snapshot::Timeouts;
+use authsome_shared::snapshot::{Protocol, Timeouts};
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::admit::Admitted;
@@ -48,6 +48,12 @@ pub const MAX_ATTEMPTS: usize = MAX_RETRIES + 1;
 
 /// How long an idle connection to an upstream is kept for the next request.
 const KEEP_IDLE: Duration = Duration::from_secs(30);
+
+/// Requests at once on one HTTP/2 connection to an upstream.
+const H2_STREAMS: usize = 100;
+
+/// A silent HTTP/2 connection is asked at this interval whether it still stands.
+const H2_PING: Duration = Duration::from_secs(10);
 
 /// The upstream chosen for one request.
 #[derive(Debug)]
@@ -123,6 +129,10 @@ impl Choice {
     /// The limits on silence before and within the answer, where they differ.
     pub fn silence(&self) -> Option<(Duration, Duration)> {
         let Self::Own(own) = self else { return None };
+        // An HTTP/2 connection has others' requests on it.
+        if own.upstream().protocol == Protocol::Http2 {
+            return None;
+        }
         let Timeouts { first_byte_ms, idle_ms, .. } = own.upstream().timeouts;
         (first_byte_ms != idle_ms).then(|| (millis(first_byte_ms), millis(idle_ms)))
     }
@@ -170,7 +180,14 @@ async fn own_peer(
     let base = upstream.bases.get(place).ok_or(Cause::Internal)?;
     let found = resolver.resolve(&base.host, millis(upstream.timeouts.connect_ms)).await?;
     let address = pick(&found, attempt, false, snapshot)?;
-    peer(base, address, upstream.tls.as_ref())
+    let mut peer = peer(base, address, upstream.tls.as_ref())?;
+    if upstream.protocol == Protocol::Http2 {
+        // In clear there is nothing to agree by, so that it is HTTP/2 or nothing.
+        peer.options.set_http_version(2, if base.tls { 1 } else { 2 });
+        peer.options.max_h2_streams = H2_STREAMS;
+        peer.options.h2_ping_interval = Some(H2_PING);
+    }
+    Ok(peer)
 }
 
 fn peer(base: &Base, address: IpAddr, tls: Option<&tls::Tls>) -> Result<HttpPeer, Cause> {

@@ -122,6 +122,8 @@ pub struct Upstream {
     pub weights: Vec<u32>,
     #[serde(default)]
     pub balance: Balance,
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Send the client's `Host` instead of the upstream's own.
     #[serde(default)]
     pub preserve_host: bool,
@@ -145,6 +147,7 @@ impl Default for Upstream {
             urls: vec![],
             weights: vec![],
             balance: Balance::default(),
+            protocol: Protocol::default(),
             preserve_host: false,
             timeouts: Timeouts::default(),
             retries: default_retries(),
@@ -157,6 +160,16 @@ impl Default for Upstream {
 
 fn default_retries() -> u32 {
     1
+}
+
+/// What upstreams are spoken to in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    #[default]
+    Http1,
+    /// By prior knowledge where the URL is `http`; where it is `https`, if the upstream agrees.
+    Http2,
 }
 
 /// How a request's URL is chosen among those that are in.

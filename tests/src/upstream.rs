@@ -120,7 +120,8 @@ async fn answer(seen: Arc<Seen>, request: Request<Incoming>) -> Result<Response<
         let sum = hex::encode(context.finish());
         return Ok(response(200, &json!({ "bytes": bytes, "sha256": sum }).to_string()));
     }
-    Ok(response(200, &json!({ "path": path }).to_string()))
+    let version = format!("{:?}", request.version());
+    Ok(response(200, &json!({ "path": path, "version": version }).to_string()))
 }
 
 fn response(status: u16, json: &str) -> Response<Body> {

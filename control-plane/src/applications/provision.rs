@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use authsome_shared::egress;
 use authsome_shared::id::ApplicationId;
-use authsome_shared::snapshot::DefaultUpstream;
+use authsome_shared::snapshot::{DefaultUpstream, Protocol};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
@@ -154,6 +154,10 @@ async fn answers(
         .resolve_to_addrs(name, &addresses)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy();
+    // Over TLS the two agree on it by themselves.
+    if upstream.protocol == Protocol::Http2 && url.scheme() == "http" {
+        client = client.http2_prior_knowledge();
+    }
     if let Some(pem) = &tls.ca_pem {
         let trusted = reqwest::Certificate::from_pem_bundle(pem.as_bytes())?;
         client = client.tls_certs_only(trusted);

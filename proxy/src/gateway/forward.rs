@@ -2,7 +2,7 @@
 //! response and the client's: credentials out, trusted headers in. Hop-by-hop fields are the
 //! engine's business.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -122,18 +122,28 @@ pub fn clean_response(response: &mut ResponseHeader, ctx: &mut Ctx) {
             .filter(|user| !user.is_empty() && user.len() <= MAX_USER)
             .map(str::to_owned);
     }
-    let replaced: Vec<HeaderName> = response
-        .headers
+    for name in replaced(&response.headers) {
+        response.remove_header(&name);
+    }
+}
+
+/// The same of the fields after the body.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    for name in replaced(trailers) {
+        trailers.remove(&name);
+    }
+}
+
+/// Names of a response that only we may set.
+fn replaced(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
         .keys()
         .filter(|name| {
             let name = name.as_str();
             is_ours(name) || name.starts_with("x-ratelimit-") || name.starts_with("ratelimit")
         })
         .cloned()
-        .collect();
-    for name in replaced {
-        response.remove_header(&name);
-    }
+        .collect()
 }
 
 /// Will the response end with its head? Notes the announced length.
@@ -146,6 +156,13 @@ pub fn is_bodiless(request: &RequestHeader, response: &ResponseHeader, ctx: &mut
     request.method == Method::HEAD
         || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || ctx.expected_out == Some(0)
+        || is_grpc_status(&response.headers)
+}
+
+/// A gRPC response that is all head has in it what else its trailers have.
+fn is_grpc_status(headers: &HeaderMap) -> bool {
+    let grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
+    headers.contains_key("grpc-status") && headers.get(CONTENT_TYPE).is_some_and(grpc)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use authsome_shared::api_key::{KeyDigest, KeyType};
 use authsome_shared::envelope::Envelope;
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
 use authsome_shared::snapshot::{
-    self as wire, ApplicationStatus, Balance, Breaker, HealthCheck, KeySource, RateLimit, Timeouts,
-    WorkspaceStatus,
+    self as wire, ApplicationStatus, Balance, Breaker, HealthCheck, KeySource, Protocol, RateLimit,
+    Timeouts, WorkspaceStatus,
 };
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -141,6 +141,7 @@ pub struct Upstream {
     /// One per base, none of them 0.
     pub weights: Box<[u32]>,
     pub balance: Balance,
+    pub protocol: Protocol,
     pub preserve_host: bool,
     pub timeouts: Timeouts,
     /// Attempts after the first.
@@ -179,6 +180,7 @@ impl Upstream {
             bases: bases.into(),
             weights: weights.into(),
             balance: upstream.balance,
+            protocol: upstream.protocol,
             preserve_host: upstream.preserve_host,
             timeouts: upstream.timeouts,
             retries: usize::try_from(upstream.retries)

@@ -12,14 +12,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use authsome_shared::snapshot::{ApplicationStatus, HealthCheck};
-use http::header::{ACCEPT, HOST, USER_AGENT};
+use http::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
+use http::{Uri, Version};
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
+use pingora::protocols::http::client::HttpSession;
+use pingora::{ErrorType, OrErr};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::address::Resolver;
+use super::base::Base;
 use super::own_peer;
 use super::pool::Pool;
 use super::registry::Pools;
@@ -133,16 +137,23 @@ impl Prober {
         let base = &upstream.bases[place];
         let snapshot = self.snapshot.load_full();
         let peer = own_peer(upstream, place, 0, &snapshot, &self.resolver).await;
-        let peer = peer.map_err(|cause| format!("{cause:?}"))?;
+        let mut peer = peer.map_err(|cause| format!("{cause:?}"))?;
+        // For this request alone, so that the connection ends with it.
+        peer.options.max_h2_streams = 1;
         let target = format!("{}{}", base.path, settings.path);
         let asked = async {
             let mut request = RequestHeader::build("GET", target.as_bytes(), Some(4))?;
-            request.insert_header(HOST, base.authority.clone())?;
             request.insert_header(USER_AGENT, "authsome-proxy")?;
             request.insert_header(ACCEPT, "*/*")?;
-            request.insert_header(http::header::CONNECTION, "close")?;
             // The connection is not given back, so it ends with this.
             let (mut session, _) = self.connector.get_http_session(&peer).await?;
+            if matches!(session, HttpSession::H2(_)) {
+                request.set_version(Version::HTTP_2);
+                request.set_uri(absolute(base, &target)?);
+            } else {
+                request.insert_header(HOST, base.authority.clone())?;
+                request.insert_header(CONNECTION, "close")?;
+            }
             session.write_request_header(Box::new(request)).await?;
             session.finish_request_body().await?;
             loop {
@@ -156,6 +167,17 @@ impl Prober {
         let status = asked.await.map_err(|error| error.etype().as_str().to_owned())?;
         if status.is_success() { Ok(()) } else { Err(format!("it answered {}", status.as_u16())) }
     }
+}
+
+/// HTTP/2 takes a request's scheme and authority from its URI.
+fn absolute(base: &Base, target: &str) -> pingora::Result<Uri> {
+    let scheme = if base.tls { "https" } else { "http" };
+    Uri::builder()
+        .scheme(scheme)
+        .authority(base.authority.as_bytes())
+        .path_and_query(target)
+        .build()
+        .or_err(ErrorType::InternalError, "a health check's URI")
 }
 
 /// A path that can be asked for as it is.

@@ -8,6 +8,7 @@ mod corpus;
 mod frames;
 mod framing;
 mod full_disk;
+mod grpc;
 mod harness;
 mod hostile;
 mod ledger;

@@ -9,6 +9,7 @@ mod clients;
 mod crash;
 mod faults;
 mod fleet;
+mod http2_upstream;
 mod limits;
 mod quickstart;
 mod revocation;

@@ -8,7 +8,7 @@ mod tls;
 use std::net::IpAddr;
 
 use authsome_shared::egress;
-use authsome_shared::snapshot::{self, Balance, Timeouts};
+use authsome_shared::snapshot::{self, Balance, Protocol, Timeouts};
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::{Host, Url};
@@ -30,6 +30,8 @@ pub struct Upstream {
     pub weights: Vec<u32>,
     #[serde(default)]
     pub balance: Balance,
+    #[serde(default)]
+    pub protocol: Protocol,
     #[serde(default)]
     pub preserve_host: bool,
     #[serde(default)]
@@ -127,6 +129,7 @@ impl Upstream {
             urls: self.urls.clone(),
             weights: self.weights.clone(),
             balance: self.balance,
+            protocol: self.protocol,
             preserve_host: self.preserve_host,
             timeouts: Timeouts { connect_ms, first_byte_ms, idle_ms },
             retries: self.retries,

@@ -46,6 +46,7 @@ fn everything_reaches_the_wire() {
     let wire = read(json!({
         "weights": [1, 1000],
         "balance": "least_requests",
+        "protocol": "http2",
         "preserveHost": true,
         "timeouts": { "connectMs": 1, "firstByteMs": 2, "idleMs": 3 },
         "retries": 3,
@@ -61,6 +62,7 @@ fn everything_reaches_the_wire() {
             urls: vec!["https://a.example".into(), "https://b.example".into()],
             weights: vec![1, 1000],
             balance: Balance::LeastRequests,
+            protocol: snapshot::Protocol::Http2,
             preserve_host: true,
             timeouts: Timeouts { connect_ms: 1, first_byte_ms: 2, idle_ms: 3 },
             retries: 3,
@@ -99,6 +101,7 @@ fn refusals_name_the_field() {
         (json!({ "weights": [1, -1] }), "weights[1]"),
         (json!({ "urls": ["http://a.b", "http://a.b"] }), "urls[1]"),
         (json!({ "balance": "random" }), "balance"),
+        (json!({ "protocol": "http3" }), "protocol"),
         (json!({ "retries": 4 }), "retries"),
         (json!({ "retries": -1 }), "retries"),
         (json!({ "timeouts": { "connectMs": 0 } }), "timeouts.connectMs"),
