@@ -26,6 +26,9 @@ use crate::limit::rate::Bucket;
 use entity::{Application, DefaultUpstream, Key, Scopes, Upstream, Workspace};
 use shards::{Hashed, Shards};
 
+/// So many that a million keys fill their tables well: 800 in each, where 896 fit.
+const KEY_SHARDS: usize = 1_250;
+
 /// One configuration version.
 #[derive(Clone)]
 pub struct Snapshot {
@@ -67,8 +70,8 @@ impl Snapshot {
             default_routes: route::defaults(),
             workspaces: Shards::new(64),
             applications: Shards::new(256),
-            keys: Shards::new(1024),
-            by_id: Shards::new(1024),
+            keys: Shards::new(KEY_SHARDS),
+            by_id: Shards::new(KEY_SHARDS),
             collided: false,
             scopes: Shards::new(64),
             rotated: Shards::new(256),
@@ -106,6 +109,10 @@ impl Snapshot {
         let mut next = Self { envelope: self.envelope.clone(), ..Self::empty() };
         next.platform = Some(reader.header.platform.clone());
         next.revision = reader.header.revision;
+        // A change takes some bytes: what the header announces alone is no reason to make room.
+        let keys = reader.header.changes.min(bytes.len() / 8);
+        next.keys.reserve(keys);
+        next.by_id.reserve(keys);
         while let Some(change) = reader.change()? {
             match change {
                 Ok(change) => next.apply(change, self, quotas),
@@ -357,6 +364,14 @@ mod tests {
             let third = second.advanced_by(3, vec![removed, added], &quotas);
             assert!(Arc::ptr_eq(&bucket(&first, &one), &bucket(&third, &three)));
         }
+    }
+
+    #[test]
+    fn a_header_that_announces_more_than_there_is_takes_no_memory_and_is_refused() {
+        let platform = "plt_1".parse().expect("an id");
+        let bytes = encode(&Header { platform, revision: 1, changes: usize::MAX }, &[]);
+        let replaced = Snapshot::empty().replaced_by(&bytes, &Quotas::default());
+        assert!(matches!(replaced, Err(Corrupt::Short { .. })));
     }
 
     #[test]
