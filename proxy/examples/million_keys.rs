@@ -71,6 +71,7 @@ async fn measure(count: usize) -> anyhow::Result<()> {
         "cold start from disk, no control plane: {:?} (two keys: {:?})",
         many.start, two.start
     );
+    println!("processor time of that: {:?} (two keys: {:?})", many.processor, two.processor);
     println!("resident memory: {} MiB (two keys: {} MiB)", many.resident >> 20, two.resident >> 20);
     println!("most while starting: {} MiB", many.peak >> 20);
     println!("memory per key: {} bytes", more / (count as u64 - 2));
@@ -82,6 +83,7 @@ async fn measure(count: usize) -> anyhow::Result<()> {
 struct Figures {
     disk: u64,
     start: Duration,
+    processor: Duration,
     resident: u64,
     peak: u64,
     delta_bytes: usize,
@@ -106,6 +108,7 @@ async fn run(count: usize) -> anyhow::Result<Figures> {
     let process = Process::start(dir.path(), control.address)?;
     process.ready().await?;
     let start = began.elapsed();
+    let processor = process.processor()?;
     for (key, secret) in [&first, &last] {
         ensure!(process.status(key, secret).await? == 200, "a key is not known");
     }
@@ -134,7 +137,7 @@ async fn run(count: usize) -> anyhow::Result<Figures> {
     let line = serde_json::json!({ "delta": { "revision": revision,
         "changes": [Change::Key(Box::new(changed))] } });
     let delta_bytes = line.to_string().len() + 1;
-    Ok(Figures { disk, start, resident, peak, delta_bytes, delta })
+    Ok(Figures { disk, start, processor, resident, peak, delta_bytes, delta })
 }
 
 /// Everything that the proxy gets, and the first and the last of the keys with their texts.
@@ -247,6 +250,16 @@ impl Process {
     async fn status(&self, key: &Key, secret: &str) -> anyhow::Result<u16> {
         let url = format!("http://{}/v1/{}/x", self.address, key.application);
         Ok(self.http.get(url).bearer_auth(secret).send().await?.status().as_u16())
+    }
+
+    /// What all of its threads have run.
+    fn processor(&self) -> anyhow::Result<Duration> {
+        let mut nanoseconds = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanoseconds += text.split(' ').next().context("no figures")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
     }
 
     /// A line of its status, in bytes.

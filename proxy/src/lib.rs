@@ -36,7 +36,6 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use authsome_shared::clock::Clock;
 use authsome_shared::envelope::Envelope;
-use authsome_shared::snapshot::encoding::Decoded;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -250,14 +249,20 @@ fn first_snapshot(
 ) -> Snapshot {
     let mut empty = Snapshot::empty();
     empty.envelope = Some(envelope);
-    let Some(store::Loaded { base, changes }) = loaded else {
+    let Some(store::Loaded { base, changes, .. }) = loaded else {
         tracing::warn!(
             "no configuration on disk; refusing requests until the control plane answers"
         );
         return empty;
     };
-    let base: Decoded = base;
-    let mut snapshot = empty.replaced_by(base, quotas);
+    let mut snapshot = match empty.replaced_by(&base, quotas) {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            tracing::error!(%error, "the configuration on disk can't be taken up");
+            return empty;
+        }
+    };
+    drop(base);
     for entry in changes {
         snapshot = snapshot.advanced_by(entry.revision, entry.changes, quotas);
     }

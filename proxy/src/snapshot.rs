@@ -17,7 +17,7 @@ use std::sync::Arc;
 use authsome_shared::api_key::KeyDigest;
 use authsome_shared::envelope::Envelope;
 use authsome_shared::id::{ApplicationId, KeyId, PlatformId, WorkspaceId};
-use authsome_shared::snapshot::encoding::Decoded;
+use authsome_shared::snapshot::encoding::{Corrupt, Reader};
 use authsome_shared::snapshot::{self as wire, Change, Settings};
 
 use crate::admit::route;
@@ -25,6 +25,9 @@ use crate::limit::quota::Quotas;
 use crate::limit::rate::Bucket;
 use entity::{Application, DefaultUpstream, Key, Scopes, Upstream, Workspace};
 use shards::{Hashed, Shards};
+
+/// So many that a million keys fill their tables well: 800 in each, where 896 fit.
+const KEY_SHARDS: usize = 1_250;
 
 /// One configuration version.
 #[derive(Clone)]
@@ -67,8 +70,8 @@ impl Snapshot {
             default_routes: route::defaults(),
             workspaces: Shards::new(64),
             applications: Shards::new(256),
-            keys: Shards::new(1024),
-            by_id: Shards::new(1024),
+            keys: Shards::new(KEY_SHARDS),
+            by_id: Shards::new(KEY_SHARDS),
             collided: false,
             scopes: Shards::new(64),
             rotated: Shards::new(256),
@@ -99,19 +102,30 @@ impl Snapshot {
         self.applications.len()
     }
 
-    /// A whole new configuration. Keys that this one knows keep their buckets.
-    pub fn replaced_by(&self, decoded: Decoded, quotas: &Quotas) -> Self {
+    /// A whole new configuration, encoded. Keys that this one knows keep their buckets. Fails when
+    /// the bytes are not whole.
+    pub fn replaced_by(&self, bytes: &[u8], quotas: &Quotas) -> Result<Self, Corrupt> {
+        let mut reader = Reader::open(bytes)?;
         let mut next = Self { envelope: self.envelope.clone(), ..Self::empty() };
-        next.platform = Some(decoded.header.platform);
-        next.revision = decoded.header.revision;
-        next.quarantined = decoded.quarantined.len() as u64;
-        for reason in &decoded.quarantined {
-            tracing::warn!(reason, "a change in the snapshot can't be read and is set aside");
+        next.platform = Some(reader.header.platform.clone());
+        next.revision = reader.header.revision;
+        // A change takes some bytes: what the header announces alone is no reason to make room.
+        let keys = reader.header.changes.min(bytes.len() / 8);
+        next.keys.reserve(keys);
+        next.by_id.reserve(keys);
+        while let Some(change) = reader.change()? {
+            match change {
+                Ok(change) => next.apply(change, self, quotas),
+                Err(reason) => {
+                    next.quarantined += 1;
+                    tracing::warn!(
+                        reason,
+                        "a change in the snapshot can't be read and is set aside"
+                    );
+                }
+            }
         }
-        for change in decoded.changes {
-            next.apply(change, self, quotas);
-        }
-        next
+        Ok(next)
     }
 
     /// This configuration with one revision's changes on top.
@@ -266,15 +280,18 @@ fn hash(id: &KeyId) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use authsome_shared::snapshot::encoding::Header;
+    use authsome_shared::snapshot::encoding::{Header, encode};
 
     use super::*;
     use crate::testing;
 
-    fn whole(revision: u64, changes: Vec<Change>) -> Decoded {
+    fn whole(revision: u64, changes: &[Change]) -> Vec<u8> {
         let platform = "plt_1".parse().expect("an id");
-        let header = Header { platform, revision, changes: changes.len() };
-        Decoded { header, changes, quarantined: vec![] }
+        encode(&Header { platform, revision, changes: changes.len() }, changes)
+    }
+
+    fn first(revision: u64, changes: &[Change], quotas: &Quotas) -> Snapshot {
+        Snapshot::empty().replaced_by(&whole(revision, changes), quotas).expect("whole")
     }
 
     #[test]
@@ -282,16 +299,14 @@ mod tests {
         let quotas = Quotas::default();
         let mut one = testing::key("key_1", "app_1");
         let two = testing::key("key_2", "app_1");
-        let first = Snapshot::empty().replaced_by(
-            whole(
-                5,
-                vec![
-                    Change::Workspace(testing::workspace("ws_1")),
-                    Change::Application(Box::new(testing::application("app_1", "ws_1"))),
-                    Change::Key(Box::new(one.clone())),
-                    Change::Key(Box::new(two.clone())),
-                ],
-            ),
+        let first = first(
+            5,
+            &[
+                Change::Workspace(testing::workspace("ws_1")),
+                Change::Application(Box::new(testing::application("app_1", "ws_1"))),
+                Change::Key(Box::new(one.clone())),
+                Change::Key(Box::new(two.clone())),
+            ],
             &quotas,
         );
         one.scopes = vec!["users:read".into()];
@@ -312,7 +327,7 @@ mod tests {
         let quotas = Quotas::default();
         let (one, two) = (testing::key("key_1", "app_1"), testing::key("key_2", "app_1"));
         let changes = [&one, &two].map(|key| Change::Key(Box::new(key.clone())));
-        let mut snapshot = Snapshot::empty().replaced_by(whole(1, changes.to_vec()), &quotas);
+        let mut snapshot = first(1, &changes, &quotas);
         // As if both ids had the same hash.
         let taken = snapshot.by_id.remove(&hash(&two.id)).expect("indexed");
         snapshot.by_id.insert(hash(&one.id), taken);
@@ -336,13 +351,13 @@ mod tests {
         let keys = [&one, &two].map(|key| Change::Key(Box::new(key.clone())));
         for order in [[0, 1], [1, 0]] {
             let changes = order.map(|i| keys[i].clone()).to_vec();
-            let first = Snapshot::empty().replaced_by(whole(1, changes.clone()), &quotas);
+            let first = first(1, &changes, &quotas);
             let bucket = |snapshot: &Snapshot, key: &wire::Key| {
                 snapshot.key(&key.digest).expect("known").bucket.clone()
             };
             assert!(Arc::ptr_eq(&bucket(&first, &one), &bucket(&first, &two)));
             // Also in a fresh snapshot, and after the first key is gone.
-            let second = first.replaced_by(whole(2, changes), &quotas);
+            let second = first.replaced_by(&whole(2, &changes), &quotas).expect("whole");
             assert!(Arc::ptr_eq(&bucket(&first, &one), &bucket(&second, &two)));
             let removed = serde_json::to_value(Change::RemoveKey(one.id.clone())).expect("JSON");
             let added = serde_json::to_value(Change::Key(Box::new(three.clone()))).expect("JSON");
@@ -352,18 +367,24 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_announces_more_than_there_is_takes_no_memory_and_is_refused() {
+        let platform = "plt_1".parse().expect("an id");
+        let bytes = encode(&Header { platform, revision: 1, changes: usize::MAX }, &[]);
+        let replaced = Snapshot::empty().replaced_by(&bytes, &Quotas::default());
+        assert!(matches!(replaced, Err(Corrupt::Short { .. })));
+    }
+
+    #[test]
     fn what_cannot_be_served_is_set_aside_alone() {
         let quotas = Quotas::default();
         let mut bad = testing::application("app_2", "ws_1");
         bad.upstream.as_mut().expect("set").urls = vec!["gopher://x".into()];
-        let snapshot = Snapshot::empty().replaced_by(
-            whole(
-                1,
-                vec![
-                    Change::Application(Box::new(testing::application("app_1", "ws_1"))),
-                    Change::Application(Box::new(bad.clone())),
-                ],
-            ),
+        let snapshot = first(
+            1,
+            &[
+                Change::Application(Box::new(testing::application("app_1", "ws_1"))),
+                Change::Application(Box::new(bad.clone())),
+            ],
             &quotas,
         );
         assert_eq!((snapshot.quarantined, snapshot.applications()), (1, 1));
@@ -382,8 +403,7 @@ mod tests {
         let old = testing::key("key_1", "app_1");
         let mut new = old.clone();
         new.digest = KeyDigest::of("another");
-        let first = Snapshot::empty()
-            .replaced_by(whole(1, vec![Change::Key(Box::new(old.clone()))]), &quotas);
+        let first = first(1, &[Change::Key(Box::new(old.clone()))], &quotas);
         let change = serde_json::to_value(Change::Key(Box::new(new.clone()))).expect("JSON");
         let next = first.advanced_by(2, vec![change], &quotas);
         assert!(next.key(&old.digest).is_none() && next.key(&new.digest).is_some());

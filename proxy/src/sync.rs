@@ -89,9 +89,10 @@ impl Sync {
         let current = self.snapshot.load_full();
         let quotas = self.limits.quotas.clone();
         let (next, bytes) = tokio::task::spawn_blocking(move || {
-            let decoded = encoding::decode(&bytes).context("the snapshot is damaged")?;
-            refuse_the_past(&current, &decoded.header.platform, decoded.header.revision)?;
-            anyhow::Ok((current.replaced_by(decoded, &quotas), bytes))
+            let header = encoding::Reader::open(&bytes).context("the snapshot is damaged")?.header;
+            refuse_the_past(&current, &header.platform, header.revision)?;
+            let next = current.replaced_by(&bytes, &quotas).context("the snapshot is damaged")?;
+            anyhow::Ok((next, bytes))
         })
         .await??;
         let (platform, revision) = (next.platform.clone(), next.revision);

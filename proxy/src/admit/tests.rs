@@ -2,7 +2,7 @@
 
 use authsome_shared::api_key::{KeyDigest, KeyMode, KeyType, generate};
 use authsome_shared::code::Code;
-use authsome_shared::snapshot::encoding::{Decoded, Header};
+use authsome_shared::snapshot::encoding::{Header, encode};
 use authsome_shared::snapshot::{self as wire, Change, KeySource};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -75,8 +75,8 @@ impl Case {
             revision: 1,
             changes: changes.len(),
         };
-        let decoded = Decoded { header, changes, quarantined: vec![] };
-        let snapshot = Snapshot::empty().replaced_by(decoded, &Quotas::default());
+        let bytes = encode(&header, &changes);
+        let snapshot = Snapshot::empty().replaced_by(&bytes, &Quotas::default()).expect("whole");
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");

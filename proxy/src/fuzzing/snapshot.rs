@@ -19,11 +19,12 @@ pub fn run(bytes: &[u8]) {
     let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let Ok(header) = serde_json::from_slice::<Header>(first) else { return };
     let text = zstd::encode_all(bytes, 1).expect("in memory");
-    match decode(&seal(&text)) {
+    let sealed = seal(&text);
+    match decode(&sealed) {
         Ok(decoded) => {
             let lines = bytes.split(|byte| *byte == b'\n').count();
             assert!(decoded.changes.len() + decoded.quarantined.len() < lines);
-            check(&decoded);
+            check(&sealed, &decoded);
         }
         // The count of changes does not fit: with the right one it is read.
         Err(_) => rewrite(bytes, first, header),
@@ -37,27 +38,29 @@ fn rewrite(bytes: &[u8], first: &[u8], header: Header) {
         .filter_map(|it| serde_json::from_slice(it).ok())
         .collect();
     let header = Header { changes: changes.len(), ..header };
-    let decoded = decode(&encode(&header, &changes)).expect("it was just written");
+    let written = encode(&header, &changes);
+    let decoded = decode(&written).expect("it was just written");
     assert_eq!(decoded, Decoded { header, changes, quarantined: vec![] });
-    check(&decoded);
+    check(&written, &decoded);
 }
 
-fn check(decoded: &Decoded) {
+fn check(bytes: &[u8], decoded: &Decoded) {
     let quotas = Quotas::default();
     let mut model = Model::default();
     decoded.changes.iter().for_each(|change| model.apply(change));
-    let snapshot = Snapshot::empty().replaced_by(decoded.clone(), &quotas);
+    let snapshot = Snapshot::empty().replaced_by(bytes, &quotas).expect("it was read just now");
     assert_eq!(snapshot.revision, decoded.header.revision);
     assert_eq!(snapshot.quarantined, model.quarantined + decoded.quarantined.len() as u64);
     model.check(&snapshot);
     // Applying is idempotent, and the second time on top of the first.
-    let again = snapshot.replaced_by(decoded.clone(), &quotas);
+    let again = snapshot.replaced_by(bytes, &quotas).expect("it was read just now");
     model.check(&again);
     if snapshot.quarantined == 0 {
         let revision = decoded.header.revision;
-        let folded = fold(Loaded { base: decoded.clone(), changes: vec![] }, revision);
-        let folded = decode(&folded.expect("nothing would be lost")).expect("it was just written");
-        let folded = Snapshot::empty().replaced_by(folded, &quotas);
+        let header = decoded.header.clone();
+        let folded = fold(Loaded { header, base: bytes.to_vec(), changes: vec![] }, revision);
+        let folded = folded.expect("nothing would be lost");
+        let folded = Snapshot::empty().replaced_by(&folded, &quotas).expect("it was just written");
         if folded.quarantined == 0 {
             model.check(&folded);
         }

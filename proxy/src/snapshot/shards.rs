@@ -36,17 +36,25 @@ pub struct Shards<K, V, S = RandomState> {
 }
 
 impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Default + Clone> Shards<K, V, S> {
-    /// `count` is rounded up to a power of two.
+    /// In `count` shards, at least one.
     pub fn new(count: usize) -> Self {
         let empty = Arc::new(HashMap::with_hasher(S::default()));
-        let parts = vec![empty; count.next_power_of_two()].into();
+        let parts = vec![empty; count.max(1)].into();
         Self { parts, hasher: S::default(), len: 0 }
+    }
+
+    /// Makes room for so many in all: growing with them would leave holes of half that size.
+    pub fn reserve(&mut self, total: usize) {
+        let each = total / self.parts.len();
+        for shard in Arc::make_mut(&mut self.parts) {
+            Arc::make_mut(shard).reserve(each);
+        }
     }
 
     fn index<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
         // The middle bits: the map inside takes the low and the top ones.
-        let hash = self.hasher.hash_one(key) >> 20;
-        usize::try_from(hash & (self.parts.len() as u64 - 1)).expect("less than a length")
+        let hash = (self.hasher.hash_one(key) >> 20) & u64::from(u32::MAX);
+        usize::try_from((hash * self.parts.len() as u64) >> 32).expect("less than a length")
     }
 
     pub fn get<Q>(&self, key: &Q) -> Option<&V>
@@ -115,7 +123,7 @@ mod tests {
             for (i, (insert, seed)) in steps.into_iter().enumerate() {
                 let mut key = [0; 32];
                 key[..2].copy_from_slice(&seed);
-                key[4] = seed[0] & 3;
+                key[4..7].copy_from_slice(&[seed[0], seed[1], seed[0]]);
                 if insert {
                     map.insert(key, i);
                     model.insert(key, i);

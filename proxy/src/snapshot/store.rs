@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use authsome_shared::id::PlatformId;
-use authsome_shared::snapshot::encoding::{self, Decoded};
+use authsome_shared::snapshot::encoding::{self, Header};
 use log::{Entry, Log};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -40,7 +40,9 @@ const GENERATIONS: usize = 2;
 
 /// What a start finds.
 pub struct Loaded {
-    pub base: Decoded,
+    pub header: Header,
+    /// A whole snapshot, encoded.
+    pub base: Vec<u8>,
     /// Changes since, in order.
     pub changes: Vec<Entry>,
 }
@@ -72,9 +74,9 @@ impl Store {
             foldable: Arc::new(AtomicBool::new(true)),
         };
         if let Some(loaded) = &loaded {
-            let platform = loaded.base.header.platform.clone();
+            let platform = loaded.header.platform.clone();
             let revision =
-                loaded.changes.last().map_or(loaded.base.header.revision, |last| last.revision);
+                loaded.changes.last().map_or(loaded.header.revision, |last| last.revision);
             store.begin_log(&platform, revision);
             store.platform = Some(platform);
             store.unfolded = (!loaded.changes.is_empty()).then_some(revision);
@@ -255,14 +257,14 @@ fn load(dir: &Path) -> Option<Loaded> {
 
 fn load_up_to(dir: &Path, limit: u64) -> Option<Loaded> {
     for (_, path) in bases(dir).into_iter().rev() {
-        let decoded = fs::read(&path)
+        let read = fs::read(&path)
             .map_err(anyhow::Error::from)
-            .and_then(|bytes| Ok(encoding::decode(&bytes)?));
-        match decoded {
-            Ok(base) if base.header.revision > limit => {}
-            Ok(base) => {
-                let changes = follow(dir, &base, limit);
-                return Some(Loaded { base, changes });
+            .and_then(|bytes| Ok((encoding::check(&bytes)?, bytes)));
+        match read {
+            Ok((header, _)) if header.revision > limit => {}
+            Ok((header, base)) => {
+                let changes = follow(dir, &header, limit);
+                return Some(Loaded { header, base, changes });
             }
             Err(error) => tracing::error!(
                 path = %path.display(),
@@ -275,11 +277,11 @@ fn load_up_to(dir: &Path, limit: u64) -> Option<Loaded> {
 }
 
 /// Every logged change of the same platform that follows on the base without a gap.
-fn follow(dir: &Path, base: &Decoded, limit: u64) -> Vec<Entry> {
+fn follow(dir: &Path, base: &Header, limit: u64) -> Vec<Entry> {
     let mut changes: Vec<Entry> = Vec::new();
-    let mut revision = base.header.revision;
+    let mut revision = base.revision;
     for (_, path) in list(dir, "deltas-", ".log") {
-        for entry in log::read(&path, &base.header.platform) {
+        for entry in log::read(&path, &base.platform) {
             if entry.revision == revision + 1 && entry.revision <= limit {
                 revision = entry.revision;
                 changes.push(entry);

@@ -72,31 +72,67 @@ pub fn seal(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Reads what [`encode`] wrote. Fails only on the whole; a single bad change is quarantined.
-pub fn decode(bytes: &[u8]) -> Result<Decoded, Corrupt> {
-    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Corrupt::Magic)?;
-    let (first, body) = (&bytes[..end], &bytes[end + 1..]);
-    let checksum = first.strip_prefix(MAGIC.as_bytes()).ok_or(Corrupt::Magic)?;
-    if hex::encode(digest(&SHA256, body)).as_bytes() != checksum {
-        return Err(Corrupt::Checksum);
+/// Reads what [`encode`] wrote, change by change: a million at once would take several times the
+/// memory that they need in the end.
+pub struct Reader<'a> {
+    pub header: Header,
+    lines: BufReader<zstd::Decoder<'static, BufReader<&'a [u8]>>>,
+    line: Vec<u8>,
+    found: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Checks the whole against its checksum and reads the header.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, Corrupt> {
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Corrupt::Magic)?;
+        let (first, body) = (&bytes[..end], &bytes[end + 1..]);
+        let checksum = first.strip_prefix(MAGIC.as_bytes()).ok_or(Corrupt::Magic)?;
+        if hex::encode(digest(&SHA256, body)).as_bytes() != checksum {
+            return Err(Corrupt::Checksum);
+        }
+        let mut lines = BufReader::new(zstd::Decoder::new(body)?);
+        let mut line = Vec::new();
+        read_line(&mut lines, &mut line)?;
+        let header = serde_json::from_slice(&line)?;
+        Ok(Self { header, lines, line, found: 0 })
     }
-    let mut lines = BufReader::new(zstd::Decoder::new(body)?);
-    let mut line = Vec::new();
-    read_line(&mut lines, &mut line)?;
-    let header: Header = serde_json::from_slice(&line)?;
-    let mut changes = Vec::new();
-    let mut quarantined = Vec::new();
-    while read_line(&mut lines, &mut line)? {
-        match serde_json::from_slice(&line) {
+
+    /// The next change's line; `None` after as many as the header announced.
+    fn advance(&mut self) -> Result<Option<&[u8]>, Corrupt> {
+        if read_line(&mut self.lines, &mut self.line)? {
+            self.found += 1;
+            return Ok(Some(&self.line));
+        }
+        let (expected, found) = (self.header.changes, self.found);
+        if found == expected { Ok(None) } else { Err(Corrupt::Short { expected, found }) }
+    }
+
+    /// The next change, or why it can't be read and is set aside alone; `None` at the end. An error
+    /// means that the bytes are not whole: nothing of them may be served.
+    pub fn change(&mut self) -> Result<Option<Result<Change, String>>, Corrupt> {
+        let line = self.advance()?;
+        Ok(line.map(|line| serde_json::from_slice(line).map_err(|error| error.to_string())))
+    }
+}
+
+/// Reads all of it at once.
+pub fn decode(bytes: &[u8]) -> Result<Decoded, Corrupt> {
+    let mut reader = Reader::open(bytes)?;
+    let (mut changes, mut quarantined) = (Vec::new(), Vec::new());
+    while let Some(change) = reader.change()? {
+        match change {
             Ok(change) => changes.push(change),
-            Err(error) => quarantined.push(error.to_string()),
+            Err(reason) => quarantined.push(reason),
         }
     }
-    let found = changes.len() + quarantined.len();
-    if found != header.changes {
-        return Err(Corrupt::Short { expected: header.changes, found });
-    }
-    Ok(Decoded { header, changes, quarantined })
+    Ok(Decoded { header: reader.header, changes, quarantined })
+}
+
+/// Is it whole? Looks at everything but the changes' meaning.
+pub fn check(bytes: &[u8]) -> Result<Header, Corrupt> {
+    let mut reader = Reader::open(bytes)?;
+    while reader.advance()?.is_some() {}
+    Ok(reader.header)
 }
 
 /// Reads one line, of one that is longer than [`MAX_LINE`] only the beginning; that is no JSON any

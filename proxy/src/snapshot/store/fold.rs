@@ -11,7 +11,8 @@ use super::Loaded;
 
 /// The encoded snapshot at `revision`. Fails when something would be lost in it.
 pub fn fold(loaded: Loaded, revision: u64) -> anyhow::Result<Vec<u8>> {
-    ensure!(loaded.base.quarantined.is_empty(), "the snapshot holds what can't be read");
+    let base = encoding::decode(&loaded.base)?;
+    ensure!(base.quarantined.is_empty(), "the snapshot holds what can't be read");
     // Rank first, so that settings, workspaces, applications and keys come in this order.
     let mut entities: BTreeMap<(u8, String), Change> = BTreeMap::new();
     let logged = loaded
@@ -20,7 +21,7 @@ pub fn fold(loaded: Loaded, revision: u64) -> anyhow::Result<Vec<u8>> {
         .flat_map(|entry| entry.changes)
         .map(serde_json::from_value)
         .collect::<Result<Vec<Change>, _>>()?;
-    for change in loaded.base.changes.into_iter().chain(logged) {
+    for change in base.changes.into_iter().chain(logged) {
         match &change {
             Change::Settings(_) => entities.insert((0, String::new()), change),
             Change::Workspace(it) => entities.insert((1, it.id.to_string()), change),
@@ -32,6 +33,6 @@ pub fn fold(loaded: Loaded, revision: u64) -> anyhow::Result<Vec<u8>> {
         };
     }
     let changes: Vec<Change> = entities.into_values().collect();
-    let platform = loaded.base.header.platform;
+    let platform = base.header.platform;
     Ok(encoding::encode(&Header { platform, revision, changes: changes.len() }, &changes))
 }

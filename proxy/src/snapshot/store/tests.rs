@@ -32,8 +32,9 @@ fn delta(number: u64) -> Vec<Value> {
 fn found(dir: &Path) -> Option<(u64, usize)> {
     let (_, loaded) = Store::open(dir).expect("opened");
     let loaded = loaded?;
-    let revision = loaded.changes.last().map_or(loaded.base.header.revision, |it| it.revision);
-    Some((revision, loaded.base.changes.len() + loaded.changes.len()))
+    let base = encoding::decode(&loaded.base).expect("whole");
+    let revision = loaded.changes.last().map_or(base.header.revision, |it| it.revision);
+    Some((revision, base.changes.len() + loaded.changes.len()))
 }
 
 async fn store(dir: &Path, bases: &[u64], upto: u64) -> Store {
