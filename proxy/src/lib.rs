@@ -8,6 +8,7 @@ mod admin;
 mod admit;
 pub mod config;
 mod ctx;
+pub mod decision;
 mod denied;
 mod gateway;
 mod ledger;
@@ -15,11 +16,14 @@ mod limit;
 mod listener;
 mod metrics;
 mod node;
+mod recent;
+mod reports;
 mod snapshot;
 mod sync;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod trace;
 mod upstream;
 
 use std::fs::File;
@@ -35,7 +39,6 @@ use authsome_shared::snapshot::encoding::Decoded;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use access_log::AccessLog;
 use admin::Admin;
 pub use config::Config;
 use gateway::Gateway;
@@ -45,10 +48,12 @@ use limit::quota::Quotas;
 use listener::refusal::Refusals;
 use listener::{Listener, Socket};
 use metrics::Metrics;
+use reports::Reports;
 use snapshot::Snapshot;
 use snapshot::store::{self, Store};
 use sync::Sync;
 use sync::client::Client;
+use trace::export::Exporter;
 use upstream::address::Resolver;
 use upstream::echo::Echo;
 use upstream::probe::Prober;
@@ -60,6 +65,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The last attempt to ship usage at a shutdown may take this long.
 const LAST_SHIPMENT: Duration = Duration::from_secs(5);
 
+/// The last export of spans at a shutdown may take this long.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
 /// A running proxy. Dropping it ends it at once; [`Proxy::shutdown`] lets it finish.
 pub struct Proxy {
     listener: Listener,
@@ -69,6 +77,7 @@ pub struct Proxy {
     ledger: Arc<Ledger>,
     shipper: Arc<Shipper>,
     store: Arc<Mutex<Store>>,
+    exporter: Option<Exporter>,
     tasks: Vec<AbortOnDropHandle<()>>,
     _echo: Echo,
     /// Held while it runs; another process can't have the same data directory.
@@ -89,7 +98,8 @@ impl Proxy {
         let watches: Vec<_> = sockets.iter().filter_map(|socket| socket.tls.clone()).collect();
         let admin = listener::bind("server.admin_listen", config.server.admin_listen).await?;
         let admin_address = admin.local_addr()?;
-        let access_log = Arc::new(AccessLog::open(&config.log.access_log, metrics.clone())?);
+        metrics.started.set(clock.now().timestamp());
+        let (reports, exporter) = Reports::open(&config, &node, &metrics)?;
         let quotas = Arc::new(Quotas::default());
         let (store, loaded) = Store::open(&dir.join("snapshots"))?;
         let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(loaded, &quotas)));
@@ -109,15 +119,13 @@ impl Proxy {
             quotas: quotas.clone(),
             ledger: ledger.clone(),
             metrics: metrics.clone(),
+            clock: clock.clone(),
             applied: watch::Sender::new((served, snapshot.load().quarantined)),
         });
         let shipper =
             Arc::new(Shipper::new(ledger.clone(), cursor, client, quotas, clock.clone(), node));
-        let refusals = Refusals {
-            metrics: metrics.clone(),
-            access_log: access_log.clone(),
-            clock: clock.clone(),
-        };
+        let refusals =
+            Refusals { metrics: metrics.clone(), reports: reports.clone(), clock: clock.clone() };
         let resolver = Arc::new(Resolver::default());
         let pools = Arc::new(Pools::new(metrics.clone()));
         let prober = Arc::new(Prober::new(snapshot.clone(), pools.clone(), resolver.clone()));
@@ -128,9 +136,9 @@ impl Proxy {
             pools,
             sockets: Arc::default(),
             echo: echo.address,
-            clock,
+            clock: clock.clone(),
             metrics: metrics.clone(),
-            access_log,
+            reports: reports.clone(),
             keep_alive_seconds: config.connections.keep_alive_seconds,
             body_timeout: Duration::from_millis(config.connections.body_timeout_ms),
         };
@@ -141,6 +149,8 @@ impl Proxy {
             metrics,
             ledger: ledger.clone(),
             draining: draining.clone(),
+            reports,
+            clock,
         });
         let fsync = Duration::from_millis(config.ledger.fsync_interval_ms);
         let mut tasks = vec![
@@ -153,14 +163,7 @@ impl Proxy {
             spawn(prober.run()),
         ];
         tasks.extend(watches.into_iter().map(|tls| spawn(tls.watch())));
-        tracing::info!(
-            listen = %listener.address,
-            tls = listener.tls_address.map(tracing::field::display),
-            admin = %admin_address,
-            control = %config.control.url,
-            revision = served,
-            "the proxy serves"
-        );
+        announce(&listener, admin_address, &config, served);
         Ok(Self {
             listener,
             admin_address,
@@ -169,6 +172,7 @@ impl Proxy {
             ledger,
             shipper,
             store,
+            exporter,
             tasks,
             _echo: echo,
             _lock: lock,
@@ -193,10 +197,15 @@ impl Proxy {
     /// Stops accepting, lets requests finish, and ships what is left of the journal if the control
     /// plane answers. What can't be shipped stays for the next start.
     pub async fn shutdown(self) {
-        let Self { listener, draining, drain_timeout, ledger, shipper, store, tasks, .. } = self;
+        let Self {
+            listener, draining, drain_timeout, ledger, shipper, store, exporter, tasks, ..
+        } = self;
         draining.store(true, Ordering::Relaxed);
         listener.drain(drain_timeout).await;
         shipper.drain(LAST_SHIPMENT).await;
+        if let Some(exporter) = exporter {
+            exporter.stop(LAST_SPANS).await;
+        }
         ledger.sync();
         store::sync(&store).await;
         drop(tasks);
@@ -206,6 +215,17 @@ impl Proxy {
 
 fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(task))
+}
+
+fn announce(listener: &Listener, admin: SocketAddr, config: &Config, revision: u64) {
+    tracing::info!(
+        listen = %listener.address,
+        tls = listener.tls_address.map(tracing::field::display),
+        %admin,
+        control = %config.control.url,
+        revision,
+        "the proxy serves"
+    );
 }
 
 async fn sync_store(store: Arc<Mutex<Store>>) {

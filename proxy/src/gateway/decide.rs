@@ -2,6 +2,7 @@
 //! the order of design section 4. Nothing is counted against a quota that can still be refused.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use http::Version;
@@ -14,6 +15,7 @@ use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::limit::Level;
 use crate::limit::quota::Month;
+use crate::metrics::Mode;
 use crate::snapshot::entity::{Application, Key, Quota};
 use crate::upstream;
 
@@ -23,6 +25,7 @@ impl Gateway {
         let snapshot = self.snapshot.load_full();
         let now = self.clock.now();
         ctx.peer = session.client_addr().and_then(|address| address.as_inet()).copied();
+        ctx.trace = self.reports.tracer.join(&session.req_header().headers, &ctx.id);
         let head = head(session, ctx);
         let length = admit::request::content_length(&head);
         let decided = admit::admit(&snapshot, &head, now);
@@ -35,6 +38,7 @@ impl Gateway {
                 }
                 ctx.application = denied.application;
                 ctx.key = denied.key;
+                ctx.presented = denied.presented;
                 return Err(denied.cause);
             }
         };
@@ -42,9 +46,13 @@ impl Gateway {
         ctx.key = Some(admitted.key.clone());
 
         let (level, limit) = admitted.rate_limit();
+        let began = Instant::now();
         let checked = admitted.key.bucket.check(limit, nanos(now));
+        self.metrics.latency.rate_limit.observe(began.elapsed().as_secs_f64());
+        self.metrics.rate_limits.count(level, Mode::Fast, checked.is_ok());
         let (Ok(state) | Err(state)) = checked;
         ctx.rate = Some((state, nanos(now)));
+        ctx.level = Some(level);
         if checked.is_err() {
             return Err(Cause::RateLimit { level, state });
         }
@@ -70,7 +78,8 @@ impl Gateway {
     fn peek_rate(&self, ctx: &mut Ctx, key: &Key, application: &Application, now: u64) {
         let snapshot = self.snapshot.load();
         if let Some(workspace) = snapshot.workspace(&application.workspace) {
-            let (_, limit) = admit::rate_limit(key, application, workspace);
+            let (level, limit) = admit::rate_limit(key, application, workspace);
+            ctx.level = Some(level);
             ctx.rate = Some((key.bucket.peek(limit, now), now));
         }
     }
