@@ -13,6 +13,7 @@ mod hostile;
 mod ledger;
 mod limits;
 mod memory;
+mod metrics;
 mod requests;
 mod startup;
 mod streams;
