@@ -5,6 +5,7 @@ mod canary;
 mod chaos;
 mod clients;
 mod crash;
+mod explain;
 mod limits;
 mod quickstart;
 mod revocation;
