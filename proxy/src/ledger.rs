@@ -66,6 +66,7 @@ impl Ledger {
             }
         })?;
         journal.set_unshipped(unshipped);
+        metrics.ledger.max_bytes.set(i64::try_from(config.max_bytes).unwrap_or(i64::MAX));
         if unshipped > 0 {
             tracing::info!(records = unshipped, "usage records of earlier runs wait to be shipped");
         }

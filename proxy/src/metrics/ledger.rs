@@ -6,6 +6,8 @@ use super::register::Register;
 
 pub struct Ledger {
     pub bytes: IntGauge,
+    /// `ledger.max_bytes`.
+    pub max_bytes: IntGauge,
     pub unshipped: IntGauge,
     /// Seconds since the oldest unconfirmed record was made.
     pub lag: IntGauge,
@@ -19,6 +21,10 @@ impl Ledger {
         let register = Register(registry);
         Ok(Self {
             bytes: register.gauge("authsome_proxy_journal_bytes", "Size of the usage journal")?,
+            max_bytes: register.gauge(
+                "authsome_proxy_journal_max_bytes",
+                "Size that the usage journal may have",
+            )?,
             unshipped: register.gauge(
                 "authsome_proxy_journal_unshipped_records",
                 "Usage records that the control plane has not confirmed",

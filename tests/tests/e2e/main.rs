@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod explain;
 mod limits;
+mod operations;
 mod quickstart;
 mod revocation;
 mod rotation;
