@@ -143,7 +143,7 @@ fn not_found(id: &str, vain: &[Vain]) -> String {
     }
     text.push_str(
         "\nProxies remember their latest requests only (explain.max_bytes); --log FILE searches an \
-         access log.",
+         access log. A call to the control plane is in that one's log.",
     );
     text
 }

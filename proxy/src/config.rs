@@ -3,7 +3,8 @@
 //! before. It only reads and checks; binding, opening and connecting are for whoever uses them.
 //! An unknown or invalid setting is an error that names its source and key.
 
-use std::collections::BTreeMap;
+mod report;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::listener::connection::Limits;
-use crate::recent;
+pub use report::{Explain, Log, LogFormat, Tracing};
 
 /// The documented defaults; a test holds them equal to `Config::default()`.
 pub const DEFAULT_FILE: &str = include_str!("../../config/proxy.toml");
@@ -230,96 +231,6 @@ pub enum WhenFull {
     Drop,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug`, or a filter such as `info,authsome_proxy::sync=debug`.
-    pub level: String,
-    pub format: LogFormat,
-    /// One JSON line per request: `stdout`, `off`, or a file's path.
-    pub access_log: String,
-    /// The part of requests that the upstream answered below 500 that is logged, from 0 to 1.
-    pub sample_successes: f64,
-    /// The same of requests that were refused with a 4xx of ours.
-    pub sample_refused: f64,
-    /// The same of requests that ended with a 5xx, or with the client gone.
-    pub sample_failed: f64,
-    /// Requests that take this long are always logged; 0: none for that.
-    pub slow_ms: u64,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            level: "info".into(),
-            format: LogFormat::Text,
-            access_log: "stdout".into(),
-            sample_successes: 1.0,
-            sample_refused: 1.0,
-            sample_failed: 1.0,
-            slow_ms: 1_000,
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Explain {
-    /// Memory for recent decisions, which `authsome explain` asks for; 0: none are kept.
-    pub max_bytes: u64,
-}
-
-impl Default for Explain {
-    fn default() -> Self {
-        Self { max_bytes: 16 * 1024 * 1024 }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tracing {
-    /// Base URL of an OTLP/HTTP collector; empty: contexts are passed on, and nothing is recorded.
-    #[serde(deserialize_with = "url_or_empty")]
-    pub endpoint: Option<Url>,
-    /// The part of traces beginning here that is recorded, from 0 to 1.
-    pub ratio: f64,
-    /// Sent with each export, for a collector that wants a key.
-    pub headers: BTreeMap<String, Secret<String>>,
-    /// `service.name` of the spans.
-    pub service: String,
-    /// Finished requests that may wait to be exported; more are dropped and counted.
-    pub queue: usize,
-}
-
-impl Default for Tracing {
-    fn default() -> Self {
-        Self {
-            endpoint: None,
-            ratio: 0.1,
-            headers: BTreeMap::new(),
-            service: "authsome-proxy".into(),
-            queue: 4_096,
-        }
-    }
-}
-
-fn url_or_empty<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Url>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
-    match &*text {
-        "" => Ok(None),
-        text => text.parse().map(Some).map_err(serde::de::Error::custom),
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
 /// Settings given on the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
@@ -381,30 +292,9 @@ impl Config {
         if self.ledger.max_bytes < 2 * self.ledger.segment_bytes {
             bail!("ledger.max_bytes must be at least twice ledger.segment_bytes");
         }
-        for (key, ratio) in [
-            ("log.sample_successes", self.log.sample_successes),
-            ("log.sample_refused", self.log.sample_refused),
-            ("log.sample_failed", self.log.sample_failed),
-            ("tracing.ratio", self.tracing.ratio),
-        ] {
-            if !(0.0..=1.0).contains(&ratio) {
-                bail!("{key} must be between 0 and 1");
-            }
-        }
-        if (1..recent::LEAST_BYTES).contains(&self.explain.max_bytes) {
-            bail!("explain.max_bytes must be 0 or at least {}", recent::LEAST_BYTES);
-        }
-        if let Some(url) = &self.tracing.endpoint
-            && (!matches!(url.scheme(), "http" | "https") || !url.has_host())
-        {
-            bail!("tracing.endpoint must be an http or https URL");
-        }
-        if self.tracing.queue == 0 {
-            bail!("tracing.queue must be at least 1");
-        }
-        if self.log.access_log.is_empty() {
-            bail!("log.access_log must be `stdout`, `off` or a path");
-        }
+        self.log.validate()?;
+        self.explain.validate()?;
+        self.tracing.validate()?;
         Ok(())
     }
 
@@ -505,6 +395,7 @@ mod tests {
             ("[tracing]\nendpoint = \"ftp://x\"", "tracing.endpoint"),
             ("[tracing]\nratio = -0.1", "tracing.ratio"),
             ("[tracing]\nqueue = 0", "tracing.queue"),
+            ("[tracing]\nheaders = { \"a b\" = \"c\" }", "tracing.headers"),
         ] {
             let error = format!("{:#}", load(text).expect_err(text));
             assert!(error.contains(wanted), "{error}");

@@ -119,6 +119,9 @@ pub fn text(decision: &Decision) -> String {
 
 fn write_text(out: &mut String, it: &Decision) -> fmt::Result {
     let verdict = match (&it.code, it.status) {
+        (Some(code), status) if status < 400 => {
+            format!("broken off, {code}, after the upstream had answered {status}")
+        }
         (Some(code), status) if status < 500 => format!("refused, {status} {code}"),
         (Some(code), status) => format!("failed, {status} {code}"),
         (None, 499) => "not answered: the client left first".into(),

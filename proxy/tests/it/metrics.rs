@@ -11,6 +11,66 @@ use crate::harness::{Harness, eventually, key};
 
 const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
 
+/// Causes that the traffic of `drive` has.
+const CAUSES: &[&str] = &[
+    "malformed",
+    "uri_too_long",
+    "headers_too_large",
+    "not_implemented",
+    "unknown_application",
+    "key_missing",
+    "key_ambiguous",
+    "key_malformed",
+    "key_unknown",
+    "key_of_another_application",
+    "key_expired",
+    "provisioning",
+    "provisioning_failed",
+    "suspended",
+    "maintenance",
+    "address",
+    "public_key",
+    "scope",
+    "rate_limit_key",
+    "rate_limit_application",
+    "quota_key",
+    "quota_application",
+    "body_too_large",
+    "breaker_open",
+    "egress_denied",
+    "upstream_name",
+    "upstream_connect",
+    "upstream_timeout",
+];
+
+/// Other series that it counts in.
+const SERIES: &[&str] = &[
+    "authsome_proxy_requests_total{outcome=\"2xx\"}",
+    "authsome_proxy_requests_total{outcome=\"3xx\"}",
+    "authsome_proxy_requests_total{outcome=\"4xx\"}",
+    "authsome_proxy_requests_total{outcome=\"5xx\"}",
+    "authsome_proxy_rate_limit_checks_total{level=\"plan\",mode=\"fast\",result=\"allowed\"}",
+    "authsome_proxy_rate_limit_checks_total{level=\"key\",mode=\"fast\",result=\"refused\"}",
+    "authsome_proxy_upstream_errors_total{kind=\"address\"}",
+    "authsome_proxy_upstream_errors_total{kind=\"connect\"}",
+    "authsome_proxy_upstream_errors_total{kind=\"exchange\"}",
+    "authsome_proxy_upstream_retries_total{outcome=\"made\"}",
+    "authsome_proxy_upstream_breakers_opened_total",
+    "authsome_proxy_ledger_batches_total",
+    "authsome_proxy_decisions_bytes",
+    "authsome_proxy_ready",
+    "authsome_proxy_start_time_seconds",
+    "authsome_proxy_config_last_applied_timestamp_seconds",
+    "authsome_proxy_control_last_heard_timestamp_seconds",
+    "authsome_proxy_request_seconds_count",
+    "authsome_proxy_admission_seconds_count",
+    "authsome_proxy_rate_limit_seconds_count",
+    "authsome_proxy_ledger_append_seconds_count",
+    "authsome_proxy_upstream_connect_seconds_count",
+    "authsome_proxy_upstream_first_byte_seconds_count",
+    "authsome_proxy_upstream_seconds_count",
+];
+
 /// Of one metric: its type, and every value of each of its labels. `None`: any.
 #[derive(Debug, Default, PartialEq)]
 struct Family {
@@ -106,8 +166,8 @@ impl Others<'_> {
     }
 }
 
-fn to(url: &str) -> Option<Upstream> {
-    Some(Upstream { urls: vec![url.into()], retries: 0, ..Upstream::default() })
+fn to(url: &str) -> Upstream {
+    Upstream { urls: vec![url.into()], retries: 0, ..Upstream::default() }
 }
 
 /// One request of every kind; gives what each was answered with.
@@ -127,15 +187,15 @@ async fn drive(harness: &Harness) -> Vec<(String, u16)> {
     others.add("app_provisioned", |it, _| it.status = ApplicationStatus::Provisioning);
     others.add("app_failed", |it, _| it.status = ApplicationStatus::Failed);
     others.add("app_small", |it, _| it.max_body_bytes = 3);
-    others.add("app_dead", |it, _| it.upstream = to(&dead));
-    others.add("app_private", |it, _| it.upstream = to("http://10.255.255.1"));
-    others.add("app_nameless", |it, _| it.upstream = to("http://does-not-exist.invalid"));
+    others.add("app_dead", |it, _| it.upstream = Some(to(&dead)));
+    others.add("app_private", |it, _| it.upstream = Some(to("http://10.255.255.1")));
+    others.add("app_nameless", |it, _| it.upstream = Some(to("http://does-not-exist.invalid")));
     others.add("app_slow", |it, _| {
         let upstream = it.upstream.as_mut().expect("the world's");
         upstream.timeouts = Timeouts { first_byte_ms: 50, ..Timeouts::default() };
     });
     others.add("app_broken", |it, _| {
-        it.upstream = to(&dead);
+        it.upstream = Some(to(&dead));
         let breaker = Breaker { failures: 1, open_ms: 60_000, ..Breaker::default() };
         it.upstream.as_mut().expect("set").breaker = Some(breaker);
     });
@@ -236,65 +296,11 @@ async fn what_is_exposed_is_what_the_document_lists_whatever_happens() {
         let line = text.lines().find(|line| line.split(' ').next() == Some(series));
         line.and_then(|line| line.split(' ').nth(1)?.parse::<f64>().ok())
     };
-    for cause in [
-        "malformed",
-        "uri_too_long",
-        "headers_too_large",
-        "not_implemented",
-        "unknown_application",
-        "key_missing",
-        "key_ambiguous",
-        "key_malformed",
-        "key_unknown",
-        "key_of_another_application",
-        "key_expired",
-        "provisioning",
-        "provisioning_failed",
-        "suspended",
-        "maintenance",
-        "address",
-        "public_key",
-        "scope",
-        "rate_limit_key",
-        "rate_limit_application",
-        "quota_key",
-        "quota_application",
-        "body_too_large",
-        "breaker_open",
-        "egress_denied",
-        "upstream_name",
-        "upstream_connect",
-        "upstream_timeout",
-    ] {
+    for cause in CAUSES {
         let series = format!("authsome_proxy_denials_total{{cause=\"{cause}\"}}");
         assert!(value(&series) >= Some(1.0), "{series} {:?}; {answers:?}", value(&series));
     }
-    for series in [
-        "authsome_proxy_requests_total{outcome=\"2xx\"}",
-        "authsome_proxy_requests_total{outcome=\"3xx\"}",
-        "authsome_proxy_requests_total{outcome=\"4xx\"}",
-        "authsome_proxy_requests_total{outcome=\"5xx\"}",
-        "authsome_proxy_rate_limit_checks_total{level=\"plan\",mode=\"fast\",result=\"allowed\"}",
-        "authsome_proxy_rate_limit_checks_total{level=\"key\",mode=\"fast\",result=\"refused\"}",
-        "authsome_proxy_upstream_errors_total{kind=\"address\"}",
-        "authsome_proxy_upstream_errors_total{kind=\"connect\"}",
-        "authsome_proxy_upstream_errors_total{kind=\"exchange\"}",
-        "authsome_proxy_upstream_retries_total{outcome=\"made\"}",
-        "authsome_proxy_upstream_breakers_opened_total",
-        "authsome_proxy_ledger_batches_total",
-        "authsome_proxy_decisions_bytes",
-        "authsome_proxy_ready",
-        "authsome_proxy_start_time_seconds",
-        "authsome_proxy_config_last_applied_timestamp_seconds",
-        "authsome_proxy_control_last_heard_timestamp_seconds",
-        "authsome_proxy_request_seconds_count",
-        "authsome_proxy_admission_seconds_count",
-        "authsome_proxy_rate_limit_seconds_count",
-        "authsome_proxy_ledger_append_seconds_count",
-        "authsome_proxy_upstream_connect_seconds_count",
-        "authsome_proxy_upstream_first_byte_seconds_count",
-        "authsome_proxy_upstream_seconds_count",
-    ] {
+    for series in SERIES {
         assert!(value(series) >= Some(1.0), "{series} {:?}", value(series));
     }
     let all = "authsome_proxy_requests_total";

@@ -100,12 +100,9 @@ fn check(expression: &str, known: &Metrics) {
         let labels = known.get(*metric).unwrap_or_else(|| panic!("{metric} of {expression}"));
         for matcher in matchers {
             let (label, value) = matcher.split_once('=').expect("a matcher");
-            let values = match labels.get(label.trim_end_matches('!')) {
-                Some(values) => values,
-                None => {
-                    assert!(ADDED.contains(&label), "{label} of {metric} in {expression}");
-                    continue;
-                }
+            let Some(values) = labels.get(label.trim_end_matches('!')) else {
+                assert!(ADDED.contains(&label), "{label} of {metric} in {expression}");
+                continue;
             };
             let value = value.trim_start_matches('~').trim_matches('"');
             for value in value.split('|') {
