@@ -99,10 +99,10 @@ impl Tracer {
         })
     }
 
-    /// A new trace; its id is random as far as the request's is, in the lower half wholly so.
+    /// A new trace. Its id is a keyed hash of the request's, which nobody can foresee.
     fn begin(&self, request: &RequestId) -> Trace {
         let half = |name: &str| u128::from(self.ids.hash_one((request.as_str(), name)));
-        let id = half("upper") << 64 | half("lower") | 1;
+        let id = (half("upper") << 64 | half("lower")).max(1);
         let recorded = is_drawn(draw_of(Some(id), ""), self.ratio);
         Trace {
             id,
