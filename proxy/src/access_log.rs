@@ -67,14 +67,16 @@ impl AccessLog {
 /// Writes until the last sender is gone; flushes whenever the queue is empty.
 fn write(lines: &Receiver<Vec<u8>>, output: Box<dyn Write + Send>) {
     let mut output = BufWriter::new(output);
+    let mut text = Vec::with_capacity(1024);
     while let Ok(line) = lines.recv() {
         let mut next = Some(line);
         while let Some(line) = next {
             if let Some(decision) = Decision::read(&line) {
-                let written = serde_json::to_writer(&mut output, &decision)
-                    .map_err(io::Error::from)
-                    .and_then(|()| output.write_all(b"\n"));
-                if written.is_err() {
+                text.clear();
+                let written = serde_json::to_writer(&mut text, &decision);
+                text.push(b'\n');
+                if written.map_err(io::Error::from).and_then(|()| output.write_all(&text)).is_err()
+                {
                     return;
                 }
             }
