@@ -18,6 +18,7 @@ use pingora::http::RequestHeader;
 use tokio::sync::mpsc::Sender;
 
 use crate::access_log::sample::{draw_of, is_drawn};
+use crate::config::Tracing;
 use crate::metrics::Metrics;
 use context::{Parent, SAMPLED};
 pub use otlp::{Attempt, Recorded};
@@ -67,8 +68,10 @@ pub fn pass_on(trace: Option<&Trace>, request: &mut RequestHeader) -> Result<()>
 
 /// Whether and how this proxy takes part in traces.
 pub struct Tracer {
-    /// Of traces that begin here, the part that is recorded.
+    /// The part of traces that is recorded.
     ratio: f64,
+    /// Of a trace that came, its sampled flag decides.
+    follow: bool,
     /// Makes span ids: random keys, then the request's id.
     ids: RandomState,
     /// `None`: it only passes on.
@@ -77,8 +80,9 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    fn new(ratio: f64, spans: Option<Sender<Recorded>>, metrics: Arc<Metrics>) -> Self {
-        Self { ratio, ids: RandomState::new(), spans, metrics }
+    fn new(settings: &Tracing, spans: Option<Sender<Recorded>>, metrics: Arc<Metrics>) -> Self {
+        let (ratio, follow) = (settings.ratio, settings.follow_callers);
+        Self { ratio, follow, ids: RandomState::new(), spans, metrics }
     }
 
     /// The trace of a request with these headers, if it is part of one.
@@ -88,10 +92,16 @@ impl Tracer {
         let Some(parent) = parent else {
             return on.then(|| self.begin(request));
         };
-        let recorded = on && parent.is_sampled();
+        let sampled = if self.follow {
+            parent.is_sampled()
+        } else {
+            is_drawn(draw_of(Some(parent.trace), ""), self.ratio)
+        };
+        let recorded = on && sampled;
         Some(Trace {
             id: parent.trace,
-            flags: parent.flags,
+            // Told only when it is recorded.
+            flags: parent.flags | SAMPLED,
             parent: Some(parent.span),
             told: recorded.then(|| self.span(request, "client")),
             server: recorded.then(|| self.span(request, "server")),
@@ -138,7 +148,8 @@ mod tests {
     fn tracer(ratio: f64, on: bool) -> (Tracer, Option<tokio::sync::mpsc::Receiver<Recorded>>) {
         let metrics = Arc::new(Metrics::new().expect("registered once"));
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
-        (Tracer::new(ratio, on.then_some(sender), metrics), on.then_some(receiver))
+        let settings = Tracing { ratio, ..Tracing::default() };
+        (Tracer::new(&settings, on.then_some(sender), metrics), on.then_some(receiver))
     }
 
     fn headers(parent: &'static str, state: &'static str) -> HeaderMap {
@@ -202,6 +213,26 @@ mod tests {
         let trace = tracer.join(&came, &id).expect("valid");
         assert!(!trace.is_recorded());
         assert_eq!(passed(Some(&trace), &came).0.as_deref(), Some(OTHER_PARENT));
+    }
+
+    #[test]
+    fn where_callers_are_not_followed_the_ratio_alone_decides() {
+        for (ratio, parent, recorded) in
+            [(0.0, SAMPLED_PARENT, false), (1.0, OTHER_PARENT, true), (1.0, SAMPLED_PARENT, true)]
+        {
+            let (mut tracer, _receiver) = tracer(ratio, true);
+            tracer.follow = false;
+            let came = headers(parent, "a=1");
+            let trace = tracer.join(&came, &RequestId::new()).expect("valid");
+            assert_eq!(trace.is_recorded(), recorded, "{parent} at {ratio}");
+            let told = passed(Some(&trace), &came).0.expect("told");
+            if recorded {
+                let told = Parent::parse(told.as_bytes()).expect("valid");
+                assert_eq!((told.trace, told.is_sampled()), (trace.id, true));
+            } else {
+                assert_eq!(told, parent);
+            }
+        }
     }
 
     #[test]

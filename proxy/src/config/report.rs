@@ -61,8 +61,10 @@ pub struct Tracing {
     /// Base URL of an OTLP/HTTP collector; empty: contexts are passed on, and nothing is recorded.
     #[serde(deserialize_with = "url_or_empty")]
     pub endpoint: Option<Url>,
-    /// The part of traces beginning here that is recorded, from 0 to 1.
+    /// The part of traces that is recorded, from 0 to 1.
     pub ratio: f64,
+    /// A trace that comes from a caller is recorded if that says so; else its id is drawn as well.
+    pub follow_callers: bool,
     /// Sent with each export, for a collector that wants a key.
     pub headers: BTreeMap<String, Secret<String>>,
     /// `service.name` of the spans.
@@ -76,6 +78,7 @@ impl Default for Tracing {
         Self {
             endpoint: None,
             ratio: 0.1,
+            follow_callers: true,
             headers: BTreeMap::new(),
             service: "authsome-proxy".into(),
             queue: 4_096,

@@ -63,7 +63,7 @@ pub fn start(
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<(Tracer, Option<Exporter>)> {
     let Some(endpoint) = &settings.endpoint else {
-        return Ok((Tracer::new(settings.ratio, None, metrics), None));
+        return Ok((Tracer::new(settings, None, metrics), None));
     };
     let mut headers = HeaderMap::new();
     for (name, value) in &settings.headers {
@@ -88,7 +88,7 @@ pub fn start(
     let sending =
         Sending { http, url, service, node, metrics: metrics.clone(), spans, stop: stop.clone() };
     let task = AbortOnDropHandle::new(tokio::spawn(sending.run()));
-    Ok((Tracer::new(settings.ratio, Some(sender), metrics), Some(Exporter { stop, task })))
+    Ok((Tracer::new(settings, Some(sender), metrics), Some(Exporter { stop, task })))
 }
 
 impl Sending {
