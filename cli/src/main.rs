@@ -1,5 +1,7 @@
-//! `authsome`: the platform's command line. `authsome up` runs both planes in one process.
+//! `authsome`: the platform's command line. `authsome up` runs both planes in one process;
+//! `authsome explain` says what decided a request.
 
+mod explain;
 mod up;
 
 use std::process::ExitCode;
@@ -21,15 +23,18 @@ struct Arguments {
 enum Command {
     /// Start control plane and proxy together, with a demo application on the first run.
     Up(up::Arguments),
+    /// Say which key, limit, configuration and upstream decided a request, and why.
+    Explain(explain::Arguments),
 }
 
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let done = match command {
-        Command::Up(arguments) => up::run(arguments),
+        Command::Up(arguments) => up::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Explain(arguments) => explain::run(&arguments),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("authsome: {error:#}");
             ExitCode::FAILURE

@@ -10,7 +10,7 @@ mod quickstart;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use authsome_control_plane::app::node_token;
@@ -26,6 +26,11 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use url::Url;
+
+/// The admin address of the proxy in this data directory, if `up` has run there.
+pub fn quickstart_admin(data_dir: &Path) -> Option<Url> {
+    Url::parse(&quickstart::Quickstart::read(data_dir)?.proxy_admin_url).ok()
+}
 
 /// Where `up` lets users' URLs lead besides public addresses: a newcomer's own API.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];

@@ -1,6 +1,8 @@
-//! One JSON line per request, written by a thread of its own behind a bounded queue: a slow disk
-//! or pipe costs lines, which are counted, never requests. Paths are logged without their query,
-//! because a query may hold a key.
+//! One JSON line per request that `sample` chooses, written by a thread of its own behind a bounded
+//! queue: a slow disk or pipe costs lines, which are counted, never requests. What is in a line is
+//! `decision`'s.
+
+pub mod sample;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
@@ -8,48 +10,28 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use anyhow::Context;
-use serde::Serialize;
 
+use crate::config;
+use crate::decision::{Decision, Sample};
 use crate::metrics::Metrics;
+use sample::{End, Rules};
 
 /// Lines that may wait.
 const QUEUE: usize = 8192;
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Line {
-    /// RFC 3339, the response's end.
-    pub time: String,
-    pub request_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub application: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    pub method: String,
-    /// Without its query.
-    pub path: String,
-    pub status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<&'static str>,
-    pub latency_us: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_us: Option<u64>,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    pub client: String,
-}
-
 /// The queue's entry; `off` has none.
 pub struct AccessLog {
-    lines: Option<SyncSender<Line>>,
+    lines: Option<SyncSender<Vec<u8>>>,
+    rules: Rules,
     metrics: Arc<Metrics>,
 }
 
 impl AccessLog {
-    /// `target`: `stdout`, `off` or a path.
-    pub fn open(target: &str, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let output: Box<dyn Write + Send> = match target {
-            "off" => return Ok(Self { lines: None, metrics }),
+    /// Opens `log.access_log`: `stdout`, `off` or a path.
+    pub fn open(log: &config::Log, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let rules = Rules::new(log);
+        let output: Box<dyn Write + Send> = match &*log.access_log {
+            "off" => return Ok(Self { lines: None, rules, metrics }),
             "stdout" => Box::new(io::stdout()),
             path => Box::new(
                 OpenOptions::new()
@@ -64,33 +46,39 @@ impl AccessLog {
             .name("access-log".into())
             .spawn(move || write(&receiver, output))
             .context("can't start the access log's thread")?;
-        Ok(Self { lines: Some(sender), metrics })
+        Ok(Self { lines: Some(sender), rules, metrics })
     }
 
-    pub fn is_on(&self) -> bool {
-        self.lines.is_some()
+    /// Is this request to be logged, and by which rule? `draw` is asked for only if there is a log.
+    pub fn sample(&self, end: End, draw: impl FnOnce() -> u64) -> Option<Sample<'static>> {
+        self.lines.as_ref().and_then(|_| self.rules.sample(end, draw()))
     }
 
-    pub fn log(&self, line: Line) {
-        if let Some(lines) = &self.lines
-            && lines.try_send(line).is_err()
-        {
-            self.metrics.access_log_dropped.inc();
+    /// Hands a decision's bytes to the writer.
+    pub fn log(&self, decision: Vec<u8>) {
+        let Some(lines) = &self.lines else { return };
+        match lines.try_send(decision) {
+            Ok(()) => self.metrics.report.log_lines.inc(),
+            Err(_) => self.metrics.report.log_dropped.inc(),
         }
     }
 }
 
 /// Writes until the last sender is gone; flushes whenever the queue is empty.
-fn write(lines: &Receiver<Line>, output: Box<dyn Write + Send>) {
+fn write(lines: &Receiver<Vec<u8>>, output: Box<dyn Write + Send>) {
     let mut output = BufWriter::new(output);
+    let mut text = Vec::with_capacity(1024);
     while let Ok(line) = lines.recv() {
         let mut next = Some(line);
         while let Some(line) = next {
-            let written = serde_json::to_writer(&mut output, &line)
-                .map_err(io::Error::from)
-                .and_then(|()| output.write_all(b"\n"));
-            if written.is_err() {
-                return;
+            if let Some(decision) = Decision::read(&line) {
+                text.clear();
+                let written = serde_json::to_writer(&mut text, &decision);
+                text.push(b'\n');
+                if written.map_err(io::Error::from).and_then(|()| output.write_all(&text)).is_err()
+                {
+                    return;
+                }
             }
             next = lines.try_recv().ok();
         }

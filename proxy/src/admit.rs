@@ -83,7 +83,8 @@ pub fn admit(snapshot: &Snapshot, head: &Head, now: DateTime<Utc>) -> Result<Adm
     let denied = |cause: Cause| Denied::of(application, cause);
 
     let credential = key::find(head.headers, target.query, application.accept).map_err(denied)?;
-    let key = key::known(snapshot, application, credential.text, now).map_err(denied)?;
+    let key = key::known(snapshot, application, credential.text, now)
+        .map_err(|(fault, presented)| Denied { presented, ..denied(Cause::Credentials(fault)) })?;
     let denied = |cause: Cause| Denied { key: Some(key.clone()), ..Denied::of(application, cause) };
 
     let workspace = snapshot

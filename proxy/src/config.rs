@@ -3,6 +3,8 @@
 //! before. It only reads and checks; binding, opening and connecting are for whoever uses them.
 //! An unknown or invalid setting is an error that names its source and key.
 
+mod report;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::listener::connection::Limits;
+pub use report::{Explain, Log, LogFormat, Tracing};
 
 /// The documented defaults; a test holds them equal to `Config::default()`.
 pub const DEFAULT_FILE: &str = include_str!("../../config/proxy.toml");
@@ -30,6 +33,8 @@ pub struct Config {
     pub drain: Drain,
     pub ledger: Ledger,
     pub log: Log,
+    pub explain: Explain,
+    pub tracing: Tracing,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,7 +42,7 @@ pub struct Config {
 pub struct Server {
     /// Where clients connect: HTTP/1.1, and HTTP/2 by prior knowledge.
     pub listen: SocketAddr,
-    /// Where `/health`, `/ready` and `/metrics` are served. Not for the public.
+    /// Where `/health`, `/ready`, `/metrics` and `/explain` are served. Not for the public.
     pub admin_listen: SocketAddr,
     /// Everything of ours lies in its folder `proxy/`.
     pub data_dir: PathBuf,
@@ -248,29 +253,6 @@ pub enum WhenFull {
     Drop,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug`, or a filter such as `info,authsome_proxy::sync=debug`.
-    pub level: String,
-    pub format: LogFormat,
-    /// One JSON line per request: `stdout`, `off`, or a file's path.
-    pub access_log: String,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text, access_log: "stdout".into() }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
 /// Settings given on the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
@@ -334,9 +316,9 @@ impl Config {
         if self.ledger.max_bytes < 2 * self.ledger.segment_bytes {
             bail!("ledger.max_bytes must be at least twice ledger.segment_bytes");
         }
-        if self.log.access_log.is_empty() {
-            bail!("log.access_log must be `stdout`, `off` or a path");
-        }
+        self.log.validate()?;
+        self.explain.validate()?;
+        self.tracing.validate()?;
         Ok(())
     }
 
@@ -432,6 +414,12 @@ mod tests {
             ("[tls]\nlisten = \"127.0.0.1:1\"", "tls.cert_file"),
             ("[tls]\ncert_file = \"a\"", "tls.key_file"),
             ("[tls]\nlisten = \"nowhere\"", "tls.listen"),
+            ("[log]\nsample_successes = 1.5", "log.sample_successes"),
+            ("[explain]\nmax_bytes = 1000", "explain.max_bytes"),
+            ("[tracing]\nendpoint = \"ftp://x\"", "tracing.endpoint"),
+            ("[tracing]\nratio = -0.1", "tracing.ratio"),
+            ("[tracing]\nqueue = 0", "tracing.queue"),
+            ("[tracing]\nheaders = { \"a b\" = \"c\" }", "tracing.headers"),
         ] {
             let error = format!("{:#}", load(text).expect_err(text));
             assert!(error.contains(wanted), "{error}");

@@ -9,11 +9,12 @@ use authsome_shared::id::RequestId;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::admit::Admitted;
-use crate::denied::Cause;
-use crate::limit::rate;
+use crate::denied::{Cause, Presented};
+use crate::limit::{Level, rate};
 use crate::listener::pace::Pace;
 use crate::snapshot::Snapshot;
 use crate::snapshot::entity::{Application, Key};
+use crate::trace::Trace;
 use crate::upstream::Choice;
 use crate::upstream::silence::Watch;
 
@@ -25,8 +26,13 @@ pub struct Ctx {
     pub snapshot: Option<Arc<Snapshot>>,
     pub application: Option<Arc<Application>>,
     pub key: Option<Arc<Key>>,
+    /// A well-formed key that was refused.
+    pub presented: Option<Presented>,
+    pub trace: Option<Trace>,
     /// Where the rate limit stood, and when that was (nanoseconds since the epoch).
     pub rate: Option<(rate::State, u64)>,
+    /// Whose rate limit that is.
+    pub level: Option<Level>,
     /// Set once the request has been counted; from then on it is recorded exactly once.
     pub admitted: Option<Admitted>,
     pub recorded: bool,
@@ -40,6 +46,8 @@ pub struct Ctx {
     /// What the client was told; 0 before that.
     pub status: u16,
     pub code: Option<Code>,
+    /// Why it was refused or failed, once that is told.
+    pub cause: Option<Cause>,
     pub bytes_in: u64,
     /// The whole request has been read.
     pub asked: bool,
@@ -52,7 +60,11 @@ pub struct Ctx {
     pub expected_out: Option<u64>,
     /// The end user that the upstream named.
     pub user: Option<String>,
+    pub admission_us: Option<u64>,
     pub upstream_started: Option<Instant>,
+    /// The last attempt's.
+    pub attempt_started: Option<Instant>,
+    pub connected: Option<Instant>,
     pub upstream_us: Option<u64>,
 }
 
@@ -65,7 +77,10 @@ impl Ctx {
             snapshot: None,
             application: None,
             key: None,
+            presented: None,
+            trace: None,
             rate: None,
+            level: None,
             admitted: None,
             recorded: false,
             choice: None,
@@ -74,6 +89,7 @@ impl Ctx {
             failure: None,
             status: 0,
             code: None,
+            cause: None,
             bytes_in: 0,
             asked: false,
             pace: None,
@@ -81,7 +97,10 @@ impl Ctx {
             framed: false,
             expected_out: None,
             user: None,
+            admission_us: None,
             upstream_started: None,
+            attempt_started: None,
+            connected: None,
             upstream_us: None,
         }
     }

@@ -1,10 +1,14 @@
 //! Causes for which a request is refused, and the one place that turns a cause into status, code,
-//! headers and body (the contract's error format). It decides nothing and sends nothing.
+//! headers and body (the contract's error format). It decides nothing and sends nothing. `kind` has
+//! the names by which operators know causes.
+
+pub mod kind;
 
 use std::fmt;
 use std::sync::Arc;
 
 use authsome_shared::code::Code;
+use authsome_shared::id::KeyId;
 use serde_json::{Value, json};
 
 use crate::limit::Level;
@@ -21,8 +25,8 @@ pub enum Cause {
         message: &'static str,
     },
     UnknownApplication,
-    /// No key, or not a good one.
-    Credentials,
+    /// No key, or not a good one. The client is never told which.
+    Credentials(KeyFault),
     /// Not served now; the reason is part of the contract.
     Unavailable(&'static str),
     /// The application's circuit breaker; seconds until it lets a request through.
@@ -61,23 +65,47 @@ pub enum Cause {
     Internal,
 }
 
+/// What is wrong with the credentials of a request, for operators' eyes only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFault {
+    Missing,
+    /// More than one, or one that is no text.
+    Ambiguous,
+    /// Not in a key's form, or with a wrong checksum.
+    Malformed,
+    /// Never issued, or revoked.
+    Unknown,
+    OfAnother,
+    Expired,
+}
+
+/// A well-formed key that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented {
+    /// The form in which keys are listed: `sk_live_abc123***`.
+    pub mask: Box<str>,
+    /// Its id, if it is known at all.
+    pub id: Option<KeyId>,
+}
+
 /// A refusal, and as much of whom it concerns as was known.
 #[derive(Clone)]
 pub struct Denied {
     pub cause: Cause,
     pub application: Option<Arc<Application>>,
     pub key: Option<Arc<Key>>,
+    pub presented: Option<Presented>,
 }
 
 impl Denied {
     pub fn of(application: &Arc<Application>, cause: Cause) -> Self {
-        Self { cause, application: Some(application.clone()), key: None }
+        Self { cause, application: Some(application.clone()), key: None, presented: None }
     }
 }
 
 impl From<Cause> for Denied {
     fn from(cause: Cause) -> Self {
-        Self { cause, application: None, key: None }
+        Self { cause, application: None, key: None, presented: None }
     }
 }
 
@@ -105,7 +133,7 @@ impl Cause {
         match self {
             Self::Request { code, .. } => *code,
             Self::UnknownApplication => Code::NotFound,
-            Self::Credentials => Code::Unauthorized,
+            Self::Credentials(_) => Code::Unauthorized,
             Self::Unavailable(_) | Self::BreakerOpen { .. } => Code::ServiceUnavailable,
             Self::Address | Self::PublicKey | Self::Scope(_) => Code::Forbidden,
             Self::RateLimit { .. } => Code::RateLimitExceeded,
@@ -122,7 +150,7 @@ impl Cause {
         match self {
             Self::Request { message, .. } | Self::BadGateway { message, .. } => (*message).into(),
             Self::UnknownApplication => "Application not found".into(),
-            Self::Credentials => "Invalid or expired API key".into(),
+            Self::Credentials(_) => "Invalid or expired API key".into(),
             Self::Unavailable("past_due") => "The workspace has unpaid invoices".into(),
             Self::Unavailable("ledger_full") => "Usage can't be recorded at the moment".into(),
             Self::Unavailable("no_upstream") => "The application has no upstream".into(),
@@ -168,7 +196,8 @@ impl Cause {
         }
     }
 
-    fn retry_after(&self) -> Option<u64> {
+    /// Whole seconds, where it is known when to come back.
+    pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimit { state, .. } => Some(state.retry_after()),
             Self::Quota { retry_after, .. } | Self::BreakerOpen { retry_after } => {
@@ -246,8 +275,13 @@ mod tests {
 
     #[test]
     fn every_refused_key_sounds_alike() {
-        let answer = Cause::Credentials.answer("req_1");
-        assert!(answer.challenge && !answer.close);
-        assert_eq!(body(&Cause::Credentials)["error"]["message"], "Invalid or expired API key");
+        use KeyFault::{Ambiguous, Expired, Malformed, Missing, OfAnother, Unknown};
+        let missing = Cause::Credentials(Missing).answer("req_1");
+        assert!(missing.challenge && !missing.close);
+        let told = body(&Cause::Credentials(Missing));
+        assert_eq!(told["error"]["message"], "Invalid or expired API key");
+        for fault in [Ambiguous, Malformed, Unknown, OfAnother, Expired] {
+            assert_eq!(Cause::Credentials(fault).answer("req_1").body, missing.body, "{fault:?}");
+        }
     }
 }

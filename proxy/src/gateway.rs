@@ -8,6 +8,7 @@
 mod attempt;
 mod decide;
 mod forward;
+mod report;
 mod respond;
 
 use std::net::SocketAddr;
@@ -20,7 +21,6 @@ use async_trait::async_trait;
 use authsome_shared::clock::Clock;
 use authsome_shared::usage::UsageRecord;
 use bytes::Bytes;
-use chrono::SecondsFormat;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -30,17 +30,19 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use crate::access_log::{AccessLog, Line};
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::ledger::Ledger;
 use crate::limit::Limits;
 use crate::listener::connection::{self, Connection};
 use crate::metrics::Metrics;
+use crate::reports::Reports;
 use crate::snapshot::Snapshot;
+use crate::trace;
 use crate::upstream::address::Resolver;
 use crate::upstream::registry::Pools;
 use crate::upstream::silence::Sockets;
+use report::{micros, path_only, seconds_since};
 
 pub struct Gateway {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
@@ -55,7 +57,7 @@ pub struct Gateway {
     pub echo: SocketAddr,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
-    pub access_log: Arc<AccessLog>,
+    pub reports: Arc<Reports>,
     pub keep_alive_seconds: u64,
     pub body_timeout: Duration,
     /// What bodies are held to.
@@ -70,6 +72,7 @@ impl Gateway {
             return;
         }
         let (workspace, application) = admitted.application.ids.clone();
+        let began = Instant::now();
         self.ledger.record(&UsageRecord {
             at: self.clock.now().timestamp_millis(),
             workspace,
@@ -84,46 +87,8 @@ impl Gateway {
             units: admitted.cost,
             user: ctx.user.take(),
         });
+        self.metrics.latency.ledger.observe(seconds_since(began));
     }
-
-    fn log(&self, session: &Session, ctx: &Ctx) {
-        let outcome = match (ctx.code, ctx.status) {
-            (Some(code), _) => code.as_str(),
-            (None, 499) => "client_gone",
-            (None, 100..=199) => "1xx",
-            (None, 200..=299) => "2xx",
-            (None, 300..=399) => "3xx",
-            (None, 400..=499) => "4xx",
-            (None, _) => "5xx",
-        };
-        self.metrics.requests.with_label_values(&[outcome]).inc();
-        self.metrics.duration.observe(ctx.started.elapsed().as_secs_f64());
-        if !self.access_log.is_on() {
-            return;
-        }
-        let request = session.req_header();
-        self.access_log.log(Line {
-            time: self.clock.now().to_rfc3339_opts(SecondsFormat::Micros, true),
-            request_id: ctx.id.to_string(),
-            application: ctx.application.as_ref().map(|application| application.id.clone()),
-            key: ctx.key.as_ref().map(|key| key.id.to_string()),
-            method: request.method.to_string(),
-            path: path_only(request.raw_path()),
-            status: ctx.status,
-            code: ctx.code.map(authsome_shared::code::Code::as_str),
-            latency_us: ctx.latency_us(),
-            upstream_us: ctx.upstream_us,
-            bytes_in: ctx.bytes_in,
-            bytes_out: ctx.bytes_out,
-            client: ctx.peer.map_or_else(String::new, |peer| peer.ip().to_string()),
-        });
-    }
-}
-
-/// A target without its query: that may hold a key.
-fn path_only(target: &[u8]) -> String {
-    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
-    String::from_utf8_lossy(&target[..end]).into_owned()
 }
 
 #[async_trait]
@@ -149,7 +114,9 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let decided = self.decide(session, ctx).await;
-        self.metrics.admission.observe(ctx.started.elapsed().as_secs_f64());
+        let took = ctx.started.elapsed();
+        self.metrics.latency.admission.observe(took.as_secs_f64());
+        ctx.admission_us = Some(micros(took));
         let refused = match decided {
             Err(cause) => Some(cause),
             Ok(()) => match self.next_peer(ctx).await {
@@ -170,7 +137,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        ctx.upstream_started.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        ctx.upstream_started.get_or_insert(now);
+        ctx.attempt_started = Some(now);
         if let Some(peer) = ctx.next_peer.take() {
             return Ok(peer);
         }
@@ -183,12 +152,16 @@ impl ProxyHttp for Gateway {
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _peer: &HttpPeer,
         fd: RawFd,
         _digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        ctx.connected = Some(Instant::now());
+        if let Some(began) = ctx.attempt_started.filter(|_| !reused) {
+            self.metrics.latency.connect.observe(seconds_since(began));
+        }
         self.connected(ctx, fd);
         Ok(())
     }
@@ -199,6 +172,7 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        trace::pass_on(ctx.trace.as_ref(), request)?;
         forward::prepare(session, request, ctx)
     }
 
@@ -250,9 +224,10 @@ impl ProxyHttp for Gateway {
         }
         self.answered(ctx)?;
         ctx.status = response.status.as_u16();
-        ctx.upstream_us = ctx
-            .upstream_started
-            .map(|at| u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX));
+        ctx.upstream_us = ctx.upstream_started.map(|at| micros(at.elapsed()));
+        if let Some(connected) = ctx.connected {
+            self.metrics.latency.first_byte.observe(seconds_since(connected));
+        }
         forward::clean_response(response, ctx);
         respond::stamp(response, ctx)?;
         if !switching && forward::is_bodiless(session.req_header(), response, ctx) {
@@ -335,7 +310,7 @@ impl ProxyHttp for Gateway {
             tracing::warn!(request = ctx.id.as_str(), kind = error.etype().as_str(), "failed");
         }
         self.record(ctx);
-        self.log(session, ctx);
+        self.report(session, ctx);
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {

@@ -13,9 +13,11 @@ mod space;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use authsome_shared::usage::UsageRecord;
+use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use crate::config;
@@ -32,6 +34,9 @@ pub struct Ledger {
     metrics: Arc<Metrics>,
     lost: Seldom,
     unwritable: Seldom,
+    /// When the oldest record that is being shipped was made, in milliseconds since the epoch; 0:
+    /// there is none.
+    oldest: AtomicI64,
     /// Rung when there is something to ship.
     appended: Notify,
 }
@@ -60,6 +65,7 @@ impl Ledger {
             }
         })?;
         journal.set_unshipped(unshipped);
+        metrics.ledger.max_bytes.set(i64::try_from(config.max_bytes).unwrap_or(i64::MAX));
         if unshipped > 0 {
             tracing::info!(records = unshipped, "usage records of earlier runs wait to be shipped");
         }
@@ -69,6 +75,7 @@ impl Ledger {
             metrics,
             lost: Seldom::default(),
             unwritable: Seldom::default(),
+            oldest: AtomicI64::new(0),
             appended: Notify::new(),
         };
         Ok((ledger, cursor))
@@ -85,7 +92,7 @@ impl Ledger {
         match self.journal.append(record) {
             Ok(()) => self.appended.notify_one(),
             Err(error) => {
-                self.metrics.ledger_lost.inc();
+                self.metrics.ledger.lost.inc();
                 if let Some(before) = self.lost.due() {
                     tracing::error!(%error, before, "a usage record is lost");
                 }
@@ -96,6 +103,15 @@ impl Ledger {
     /// Records that the control plane has not confirmed.
     pub fn unshipped(&self) -> u64 {
         self.journal.unshipped()
+    }
+
+    /// Whole seconds since the oldest record was made that the control plane has not confirmed; 0
+    /// when it has confirmed all.
+    pub fn lag(&self, now: DateTime<Utc>) -> i64 {
+        match self.oldest.load(Ordering::Relaxed) {
+            0 => 0,
+            oldest => (now.timestamp_millis() - oldest).max(0) / 1_000,
+        }
     }
 
     /// Bytes that the journal takes on disk.

@@ -8,6 +8,7 @@ mod admin;
 mod admit;
 pub mod config;
 mod ctx;
+pub mod decision;
 mod denied;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -18,12 +19,15 @@ mod limit;
 mod listener;
 mod metrics;
 mod node;
+mod recent;
+mod reports;
 mod seldom;
 mod snapshot;
 mod sync;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod trace;
 mod upstream;
 
 use std::fs::File;
@@ -40,7 +44,6 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use access_log::AccessLog;
 use admin::Admin;
 pub use config::Config;
 use gateway::Gateway;
@@ -52,10 +55,12 @@ use limit::strict::Strict;
 use listener::refusal::Refusals;
 use listener::{Listener, Socket};
 use metrics::Metrics;
+use reports::Reports;
 use snapshot::Snapshot;
 use snapshot::store::{self, Store};
 use sync::Sync;
 use sync::client::Client;
+use trace::export::Exporter;
 use upstream::address::Resolver;
 use upstream::echo::Echo;
 use upstream::probe::Prober;
@@ -70,6 +75,8 @@ const LAST_SHIPMENT: Duration = Duration::from_secs(5);
 /// So long may telling the control plane that this proxy leaves, and giving back what it holds of
 /// strict limits.
 const LAST_WORD: Duration = Duration::from_secs(1);
+/// The last export of spans at a shutdown may take this long.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// A running proxy. Dropping it ends it at once; [`Proxy::shutdown`] lets it finish.
 pub struct Proxy {
@@ -84,6 +91,7 @@ pub struct Proxy {
     store: Arc<Mutex<Store>>,
     /// What follows the control plane.
     following: [AbortOnDropHandle<()>; 2],
+    exporter: Option<Exporter>,
     tasks: Vec<AbortOnDropHandle<()>>,
     _echo: Echo,
     /// Held while it runs; another process can't have the same data directory.
@@ -105,7 +113,8 @@ impl Proxy {
         let watches: Vec<_> = sockets.iter().filter_map(|socket| socket.tls.clone()).collect();
         let admin = listener::bind("server.admin_listen", config.server.admin_listen).await?;
         let admin_address = admin.local_addr()?;
-        let access_log = Arc::new(AccessLog::open(&config.log.access_log, metrics.clone())?);
+        metrics.started.set(clock.now().timestamp());
+        let (reports, exporter) = Reports::open(&config, &node, &metrics)?;
         let limits = Limits::open(&dir, &config, clock.clone(), &metrics)?;
         let quotas = limits.quotas.clone();
         let (store, loaded) = Store::open(&dir.join("snapshots"))?;
@@ -126,15 +135,13 @@ impl Proxy {
             limits: limits.clone(),
             ledger: ledger.clone(),
             metrics: metrics.clone(),
+            clock: clock.clone(),
             applied: watch::Sender::new((served, snapshot.load().quarantined)),
         });
         let shipper =
             Arc::new(Shipper::new(ledger.clone(), cursor, client, quotas, clock.clone(), node));
-        let refusals = Refusals {
-            metrics: metrics.clone(),
-            access_log: access_log.clone(),
-            clock: clock.clone(),
-        };
+        let refusals =
+            Refusals { metrics: metrics.clone(), reports: reports.clone(), clock: clock.clone() };
         let resolver = Arc::new(Resolver::default());
         let pools = Arc::new(Pools::new(metrics.clone()));
         let prober = Arc::new(Prober::new(snapshot.clone(), pools.clone(), resolver.clone()));
@@ -146,9 +153,9 @@ impl Proxy {
             pools,
             sockets: Arc::default(),
             echo: echo.address,
-            clock,
+            clock: clock.clone(),
             metrics: metrics.clone(),
-            access_log,
+            reports: reports.clone(),
             keep_alive_seconds: config.connections.keep_alive_seconds,
             body_timeout: Duration::from_millis(config.connections.body_timeout_ms),
             connection: config.connections.limits(),
@@ -160,6 +167,8 @@ impl Proxy {
             metrics,
             ledger: ledger.clone(),
             draining: draining.clone(),
+            reports,
+            clock,
         });
         let fsync = Duration::from_millis(config.ledger.fsync_interval_ms);
         let following = [spawn(sync.clone().run()), spawn(sync.clone().acknowledge())];
@@ -172,14 +181,7 @@ impl Proxy {
             spawn(limits.strict.clone().run()),
         ];
         tasks.extend(watches.into_iter().map(|tls| spawn(tls.watch())));
-        tracing::info!(
-            listen = %listener.address,
-            tls = listener.tls_address.map(tracing::field::display),
-            admin = %admin_address,
-            control = %config.control.url,
-            revision = served,
-            "the proxy serves"
-        );
+        announce(&listener, admin_address, &config, served);
         Ok(Self {
             listener,
             admin_address,
@@ -191,6 +193,7 @@ impl Proxy {
             strict: limits.strict,
             store,
             following,
+            exporter,
             tasks,
             _echo: echo,
             _lock: lock,
@@ -223,6 +226,9 @@ impl Proxy {
         sync.leave(LAST_WORD).await;
         let _ = timeout(LAST_WORD, strict.close()).await;
         shipper.drain(LAST_SHIPMENT).await;
+        if let Some(exporter) = self.exporter {
+            exporter.stop(LAST_SPANS).await;
+        }
         ledger.sync();
         store::sync(&self.store).await;
         drop(self.tasks);
@@ -232,6 +238,17 @@ impl Proxy {
 
 fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(task))
+}
+
+fn announce(listener: &Listener, admin: SocketAddr, config: &Config, revision: u64) {
+    tracing::info!(
+        listen = %listener.address,
+        tls = listener.tls_address.map(tracing::field::display),
+        %admin,
+        control = %config.control.url,
+        revision,
+        "the proxy serves"
+    );
 }
 
 async fn sync_store(store: Arc<Mutex<Store>>) {

@@ -1,31 +1,47 @@
 //! What is counted, in a registry of this proxy's own. Labels are few and fixed: neither
-//! applications nor keys nor paths are among them.
+//! applications nor keys nor paths are among them. `docs/metrics.md` is the operator's list of all
+//! of it, held equal to what is exposed by a test.
 
+pub mod label;
+mod latency;
+mod ledger;
+mod outcome;
+mod rate_limit;
+mod register;
+mod report;
 mod strict;
 mod upstream;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::denied::kind::Kind;
+use label::Counters;
+pub use latency::Latency;
+use ledger::Ledger;
+pub use outcome::Outcome;
+pub use rate_limit::{Mode, RateLimits};
+use register::Register;
+use report::Report;
 pub use strict::Strict;
-pub use upstream::Upstream;
+pub use upstream::{Fault, Retry, Upstream};
 
 pub struct Metrics {
     registry: Registry,
     /// By the error's code, or the class of the upstream's status.
-    pub requests: IntCounterVec,
-    /// The whole of a request, in seconds.
-    pub duration: Histogram,
-    /// Our part before the upstream is asked, in seconds.
-    pub admission: Histogram,
+    pub requests: Counters<Outcome>,
+    /// Refused and failed requests, by cause.
+    pub denials: Counters<Kind>,
+    pub rate_limits: RateLimits,
+    /// How long things take.
+    pub latency: Latency,
     pub connections: IntGauge,
     /// By the bound that was reached.
     pub connections_refused: IntCounterVec,
     pub tls_handshake_failures: IntCounter,
     pub tls_reload_failures: IntCounter,
-    pub upstream_errors: IntCounterVec,
+    pub upstream_errors: Counters<Fault>,
     pub upstream: Upstream,
     pub strict: Strict,
     pub revision: IntGauge,
@@ -34,106 +50,101 @@ pub struct Metrics {
     pub connected: IntGauge,
     /// Proxies that share the rate limits.
     pub fleet: IntGauge,
+    /// Epoch second of the last word from the control plane.
+    pub heard: IntGauge,
+    /// Epoch second at which the served revision was applied.
+    pub applied: IntGauge,
     pub sync_failures: IntCounter,
     pub quarantined: IntGauge,
-    pub journal_bytes: IntGauge,
-    pub unshipped: IntGauge,
-    pub ledger_lost: IntCounter,
-    pub access_log_dropped: IntCounter,
+    pub ledger: Ledger,
+    pub report: Report,
+    pub ready: IntGauge,
+    /// Epoch second.
+    pub started: IntGauge,
 }
 
 impl Metrics {
     pub fn new() -> anyhow::Result<Self> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let counters = |name: &str, help: &str, label: &str| -> prometheus::Result<IntCounterVec> {
-            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok(counters)
-        };
-        let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let histogram =
-            |name: &str, help: &str, buckets: &[f64]| -> prometheus::Result<Histogram> {
-                let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-                let histogram = Histogram::with_opts(opts)?;
-                registry.register(Box::new(histogram.clone()))?;
-                Ok(histogram)
-            };
+        let register = Register(&registry);
         let metrics = Self {
-            requests: counters(
+            requests: Counters::new(
+                &registry,
                 "authsome_proxy_requests_total",
                 "Requests answered, by error code or status class",
                 "outcome",
             )?,
-            duration: histogram(
-                "authsome_proxy_request_seconds",
-                "From a request's head to its response's end",
-                &[
-                    0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-                    10.0, 30.0, 60.0,
-                ],
+            denials: Counters::new(
+                &registry,
+                "authsome_proxy_denials_total",
+                "Requests refused or failed, by cause",
+                "cause",
             )?,
-            admission: histogram(
-                "authsome_proxy_admission_seconds",
-                "From a request's head to the decision about it",
-                &[0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.01],
-            )?,
-            connections: gauge("authsome_proxy_connections", "Client connections that are open")?,
-            connections_refused: counters(
+            rate_limits: RateLimits::new(&registry)?,
+            latency: Latency::new(&registry)?,
+            connections: register
+                .gauge("authsome_proxy_connections", "Client connections that are open")?,
+            connections_refused: register.counters(
                 "authsome_proxy_connections_refused_total",
                 "Client connections closed at once, by the limit that was reached",
                 "limit",
             )?,
-            tls_handshake_failures: counter(
+            tls_handshake_failures: register.counter(
                 "authsome_proxy_tls_handshake_failures_total",
                 "TLS handshakes that failed or took too long",
             )?,
-            tls_reload_failures: counter(
+            tls_reload_failures: register.counter(
                 "authsome_proxy_tls_reload_failures_total",
                 "Changed certificates that could not be used",
             )?,
-            upstream_errors: counters(
+            upstream_errors: Counters::new(
+                &registry,
                 "authsome_proxy_upstream_errors_total",
                 "Upstream failures, by kind",
                 "kind",
             )?,
             upstream: Upstream::new(&registry)?,
             strict: Strict::new(&registry)?,
-            revision: gauge("authsome_proxy_snapshot_revision", "Revision that is served")?,
-            lag: gauge("authsome_proxy_config_lag_revisions", "Revisions known but not applied")?,
-            connected: gauge("authsome_proxy_control_connected", "1 while the stream is open")?,
-            fleet: gauge(
+            revision: register
+                .gauge("authsome_proxy_snapshot_revision", "Revision that is served")?,
+            lag: register
+                .gauge("authsome_proxy_config_lag_revisions", "Revisions known but not applied")?,
+            connected: register
+                .gauge("authsome_proxy_control_connected", "1 while the stream is open")?,
+            fleet: register.gauge(
                 "authsome_proxy_fleet_proxies",
                 "Proxies that share the rate limits, this one included",
             )?,
-            sync_failures: counter("authsome_proxy_sync_failures_total", "Streams that failed")?,
-            quarantined: gauge(
+            heard: register.gauge(
+                "authsome_proxy_control_last_heard_timestamp_seconds",
+                "When the control plane was last heard, since the epoch; 0: never",
+            )?,
+            applied: register.gauge(
+                "authsome_proxy_config_last_applied_timestamp_seconds",
+                "When a configuration was last applied, since the epoch; 0: not since the start",
+            )?,
+            sync_failures: register
+                .counter("authsome_proxy_sync_failures_total", "Streams that failed")?,
+            quarantined: register.gauge(
                 "authsome_proxy_quarantined_entities",
                 "Configuration entities that could not be read or served",
             )?,
-            journal_bytes: gauge("authsome_proxy_journal_bytes", "Size of the usage journal")?,
-            unshipped: gauge(
-                "authsome_proxy_journal_unshipped_records",
-                "Usage records that the control plane has not confirmed",
-            )?,
-            ledger_lost: counter(
-                "authsome_proxy_ledger_lost_records_total",
-                "Usage records that could not be written",
-            )?,
-            access_log_dropped: counter(
-                "authsome_proxy_access_log_dropped_total",
-                "Access log lines dropped because the writer was behind",
+            ledger: Ledger::new(&registry)?,
+            report: Report::new(&registry)?,
+            ready: register.gauge("authsome_proxy_ready", "1 while /ready answers 200")?,
+            started: register.gauge(
+                "authsome_proxy_start_time_seconds",
+                "When this proxy started, since the epoch",
             )?,
             registry,
         };
+        let options = Opts::new("authsome_proxy_build_info", "1, with the version as a label");
+        let build = IntGaugeVec::new(options, &["version"])?;
+        build.with_label_values(&[crate::VERSION]).set(1);
+        metrics.registry.register(Box::new(build))?;
+        for limit in ["total", "address"] {
+            let _ = metrics.connections_refused.with_label_values(&[limit]);
+        }
         #[cfg(target_os = "linux")]
         metrics
             .registry
@@ -158,7 +169,7 @@ mod tests {
     #[test]
     fn metrics_are_written_as_text() {
         let metrics = Metrics::new().expect("no name is taken twice");
-        metrics.requests.with_label_values(&["2xx"]).inc();
+        metrics.requests.inc(Outcome::Success);
         let text = String::from_utf8(metrics.text()).expect("text");
         assert!(text.contains("authsome_proxy_requests_total{outcome=\"2xx\"} 1"), "{text}");
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
+use authsome_shared::clock::Clock;
 use authsome_shared::id::{NodeId, PlatformId};
 use authsome_shared::node::{Ack, Frame, HEARTBEAT_SECONDS};
 use authsome_shared::snapshot::encoding;
@@ -37,6 +38,7 @@ pub struct Sync {
     pub limits: Limits,
     pub ledger: Arc<Ledger>,
     pub metrics: Arc<Metrics>,
+    pub clock: Clock,
     /// Revision and quarantined count that are to be acknowledged.
     pub applied: watch::Sender<(u64, u64)>,
 }
@@ -113,6 +115,7 @@ impl Sync {
     fn swap(&self, next: Snapshot) {
         self.metrics.revision.set(i64::try_from(next.revision).unwrap_or(i64::MAX));
         self.metrics.quarantined.set(i64::try_from(next.quarantined).unwrap_or(i64::MAX));
+        self.metrics.applied.set(self.clock.now().timestamp());
         let applied = (next.revision, next.quarantined);
         self.snapshot.store(Arc::new(next));
         self.applied.send_replace(applied);
@@ -183,6 +186,7 @@ impl Sync {
 
     /// The control plane's log stands at this revision.
     fn seen(&self, revision: u64) {
+        self.metrics.heard.set(self.clock.now().timestamp());
         let lag = revision.saturating_sub(self.snapshot.load().revision);
         self.metrics.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
     }

@@ -119,6 +119,14 @@ impl Choice {
         }
     }
 
+    /// Attempts so far, this one included.
+    pub fn attempts(&self) -> u32 {
+        match self {
+            Self::Own(own) => u32::try_from(own.retries()).unwrap_or(u32::MAX).saturating_add(1),
+            Self::Echo { .. } | Self::Default { .. } => 1,
+        }
+    }
+
     pub fn preserve_host(&self) -> bool {
         match self {
             Self::Own(own) => own.upstream().preserve_host,

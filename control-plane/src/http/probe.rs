@@ -31,6 +31,6 @@ async fn ready(State(app): State<App>) -> Result<impl IntoResponse> {
     Ok(Json(json!({ "status": "ready", "revision": revision })))
 }
 
-async fn serve_metrics() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::text())
+async fn serve_metrics(State(app): State<App>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::text(&app.db).await)
 }

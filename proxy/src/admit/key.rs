@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::denied::Cause;
+use crate::denied::{Cause, KeyFault, Presented};
 use crate::snapshot::Snapshot;
 use crate::snapshot::entity::{Accept, Application, Key};
 
@@ -57,7 +57,7 @@ pub fn find<'a>(
             }
         }
     }
-    found.ok_or(Cause::Credentials)
+    found.ok_or(Cause::Credentials(KeyFault::Missing))
 }
 
 /// Accepts the first credential; a second, or an unreadable one, refuses the request.
@@ -71,7 +71,9 @@ fn take<'a>(
             *found = Some(Credential { text, carrier });
             Ok(())
         }
-        _ => Err(Cause::Credentials),
+        // Something that is no text, or no bearer token, is no key either.
+        (None, None) => Err(Cause::Credentials(KeyFault::Malformed)),
+        _ => Err(Cause::Credentials(KeyFault::Ambiguous)),
     }
 }
 
@@ -92,16 +94,24 @@ pub fn strip(query: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join("&"))
 }
 
-/// The key itself, if it is well-formed, known, this application's, and not expired.
+/// The key itself, if it is well-formed, known, this application's, and not expired. A well-formed
+/// one that is refused is told by its mask.
 pub fn known<'a>(
     snapshot: &'a Snapshot,
     application: &Application,
     text: &str,
     now: DateTime<Utc>,
-) -> Result<&'a Arc<Key>, Cause> {
-    api_key::parse(text)
-        .and_then(|_| snapshot.key(&KeyDigest::of(text)))
-        .filter(|key| *key.application == *application.id)
-        .filter(|key| now.timestamp_micros() < key.expires_at)
-        .ok_or(Cause::Credentials)
+) -> Result<&'a Arc<Key>, (KeyFault, Option<Presented>)> {
+    if api_key::parse(text).is_none() {
+        return Err((KeyFault::Malformed, None));
+    }
+    let key = snapshot.key(&KeyDigest::of(text));
+    let fault = match key {
+        None => KeyFault::Unknown,
+        Some(key) if *key.application != *application.id => KeyFault::OfAnother,
+        Some(key) if now.timestamp_micros() >= key.expires_at => KeyFault::Expired,
+        Some(key) => return Ok(key),
+    };
+    let id = key.map(|key| key.id.clone());
+    Err((fault, Some(Presented { mask: api_key::mask(text).into(), id })))
 }

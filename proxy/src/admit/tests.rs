@@ -7,6 +7,7 @@ use authsome_shared::snapshot::{self as wire, Change, KeySource};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::*;
+use crate::denied::KeyFault;
 use crate::limit::quota::Quotas;
 use crate::testing;
 
@@ -221,46 +222,51 @@ fn an_application_alone_is_its_root() {
 #[test]
 fn only_a_good_key_passes() {
     type Change = fn(&mut Case);
-    let refused: &[(&str, Change)] = &[
-        ("none", |c| c.headers.retain(|(name, _)| *name != "authorization")),
-        ("basic", |c| c.set("authorization", "Basic abc")),
-        ("empty", |c| c.set("authorization", "Bearer ")),
-        ("malformed", |c| c.set("authorization", "Bearer sk_live_abc")),
-        ("unknown", |c| {
+    let refused: &[(&str, KeyFault, Change)] = &[
+        ("none", KeyFault::Missing, |c| c.headers.retain(|(name, _)| *name != "authorization")),
+        ("basic", KeyFault::Malformed, |c| c.set("authorization", "Basic abc")),
+        ("empty", KeyFault::Malformed, |c| c.set("authorization", "Bearer ")),
+        ("malformed", KeyFault::Malformed, |c| c.set("authorization", "Bearer sk_live_abc")),
+        ("unknown", KeyFault::Unknown, |c| {
             let other = generate(KeyType::Secret, KeyMode::Live);
             c.set("authorization", &format!("Bearer {}", other.expose()));
         }),
-        ("of another application", |c| c.target = "/v1/app_2/users".into()),
-        ("expired", |c| c.key.expires_at = Some(NOW.parse().expect("a time"))),
-        ("twice", |c| {
+        ("of another application", KeyFault::OfAnother, |c| c.target = "/v1/app_2/users".into()),
+        ("expired", KeyFault::Expired, |c| c.key.expires_at = Some(NOW.parse().expect("a time"))),
+        ("twice", KeyFault::Ambiguous, |c| {
             let value = format!("Bearer {}", c.secret);
             c.add("authorization", &value);
         }),
-        ("in a header that is not accepted", |c| {
+        ("in a header that is not accepted", KeyFault::Missing, |c| {
             let secret = c.secret.clone();
             c.headers.retain(|(name, _)| *name != "authorization");
             c.add("x-api-key", &secret);
         }),
-        ("in a query that is not accepted", |c| {
+        ("in a query that is not accepted", KeyFault::Missing, |c| {
             c.headers.retain(|(name, _)| *name != "authorization");
             c.target = format!("/v1/app_1/users?key={}", c.secret);
         }),
-        ("in two places", |c| {
+        ("in two places", KeyFault::Ambiguous, |c| {
             c.application.accept = vec![KeySource::Bearer, KeySource::XApiKey];
             let secret = c.secret.clone();
             c.add("x-api-key", &secret);
         }),
-        ("twice in the query", |c| {
+        ("twice in the query", KeyFault::Ambiguous, |c| {
             c.application.accept = vec![KeySource::Query];
             c.target = format!("/v1/app_1/users?key={0}&key={0}", c.secret);
         }),
-        ("bearer where only the header is accepted", |c| {
+        ("bearer where only the header is accepted", KeyFault::Missing, |c| {
             c.application.accept = vec![KeySource::XApiKey];
         }),
     ];
-    for (name, change) in refused {
+    for (name, fault, change) in refused {
         let denied = Case::with(change).admit().expect_err(name);
-        assert_eq!(denied.cause, Cause::Credentials, "{name}");
+        assert_eq!(denied.cause, Cause::Credentials(*fault), "{name}");
+        let presented = denied.presented.as_ref();
+        let known = matches!(fault, KeyFault::OfAnother | KeyFault::Expired);
+        assert_eq!(presented.is_some(), known || *fault == KeyFault::Unknown, "{name}");
+        assert_eq!(presented.is_some_and(|it| it.id.is_some()), known, "{name}");
+        assert!(presented.is_none_or(|it| it.mask.len() == "sk_live_012345***".len()), "{name}");
         assert!(denied.application.is_some() && denied.key.is_none(), "{name}");
     }
     let admitted: &[(&str, key::Carrier, Change)] = &[

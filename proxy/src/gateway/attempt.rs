@@ -16,6 +16,7 @@ use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::listener::connection::Limits;
 use crate::listener::pace::Pace;
+use crate::metrics::Fault;
 use crate::upstream::silence::Watch;
 use crate::upstream::{Choice, Next};
 
@@ -29,7 +30,7 @@ impl Gateway {
             match choice.peer(&snapshot, &self.resolver, &self.sockets).await {
                 Ok(peer) => return Ok(Box::new(peer)),
                 Err(cause) => {
-                    self.metrics.upstream_errors.with_label_values(&["address"]).inc();
+                    self.metrics.upstream_errors.inc(Fault::Address);
                     choice.failed(&self.pools);
                     if !choice.retry(Next::Any, &self.pools) {
                         return Err(cause);
@@ -111,7 +112,7 @@ impl Gateway {
 
     /// No connection could be made. May another be tried?
     pub(super) fn not_connected(&self, ctx: &mut Ctx, error: &Error) -> bool {
-        self.metrics.upstream_errors.with_label_values(&["connect"]).inc();
+        self.metrics.upstream_errors.inc(Fault::Connect);
         let Some(choice) = &mut ctx.choice else { return false };
         // Out of descriptors or ports: that is not the upstream's fault.
         if *error.etype() != ErrorType::InternalError {
@@ -136,7 +137,7 @@ impl Gateway {
             ctx.failure.get_or_insert(Cause::ClientTimeout);
             return false;
         }
-        self.metrics.upstream_errors.with_label_values(&["exchange"]).inc();
+        self.metrics.upstream_errors.inc(Fault::Exchange);
         let silent = ctx.watch.take().is_some_and(|watch| watch.is_over())
             || matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
         let unanswered = session.response_written().is_none() && ctx.status == 0;

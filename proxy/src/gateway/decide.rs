@@ -2,6 +2,7 @@
 //! the order of design section 4. Nothing is counted against a quota that can still be refused.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
 use authsome_shared::snapshot::{LimitMode, RateLimit};
 use chrono::{DateTime, Utc};
@@ -16,6 +17,7 @@ use crate::denied::Cause;
 use crate::limit::Level;
 use crate::limit::quota::{Month, Quota};
 use crate::limit::rate::State;
+use crate::metrics::Mode;
 use crate::snapshot::entity::{Application, Key};
 use crate::upstream;
 
@@ -26,9 +28,13 @@ impl Gateway {
         let now = self.clock.now();
         let (admitted, length) = self.admit(session, ctx, now)?;
         let (level, limit) = admitted.rate_limit();
+        let began = Instant::now();
         let checked = self.take_rate(&admitted.key, limit, nanos(now)).await;
+        self.metrics.latency.rate_limit.observe(began.elapsed().as_secs_f64());
+        self.metrics.rate_limits.count(level, mode(limit), checked.is_ok());
         let (Ok(state) | Err(state)) = checked;
         ctx.rate = Some((state, nanos(now)));
+        ctx.level = Some(level);
         if checked.is_err() {
             return Err(Cause::RateLimit { level, state });
         }
@@ -59,6 +65,7 @@ impl Gateway {
     ) -> Result<(Admitted, Option<u64>), Cause> {
         let snapshot = self.snapshot.load_full();
         ctx.peer = session.client_addr().and_then(|address| address.as_inet()).copied();
+        ctx.trace = self.reports.tracer.join(&session.req_header().headers, &ctx.id);
         let head = head(session, ctx);
         let length = admit::request::content_length(&head);
         let decided = admit::admit(&snapshot, &head, now);
@@ -75,6 +82,7 @@ impl Gateway {
                 }
                 ctx.application = denied.application;
                 ctx.key = denied.key;
+                ctx.presented = denied.presented;
                 Err(denied.cause)
             }
         }
@@ -94,7 +102,8 @@ impl Gateway {
     fn peek_rate(&self, ctx: &mut Ctx, key: &Key, application: &Application, now: u64) {
         let snapshot = self.snapshot.load();
         if let Some(workspace) = snapshot.workspace(&application.workspace) {
-            let (_, limit) = admit::rate_limit(key, application, workspace);
+            let (level, limit) = admit::rate_limit(key, application, workspace);
+            ctx.level = Some(level);
             ctx.rate = Some((key.bucket.peek(limit, self.limits.strict.buckets(limit), now), now));
         }
     }
@@ -132,6 +141,14 @@ impl Gateway {
             });
         }
         Ok(())
+    }
+}
+
+/// As it is counted.
+fn mode(limit: RateLimit) -> Mode {
+    match limit.mode {
+        LimitMode::Fast => Mode::Fast,
+        LimitMode::Strict => Mode::Strict,
     }
 }
 

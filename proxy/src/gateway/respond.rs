@@ -55,6 +55,7 @@ impl Gateway {
     ) -> Result<()> {
         let answer = cause.answer(ctx.id.as_str());
         ctx.code = Some(answer.code);
+        ctx.cause = Some(cause.clone());
         ctx.status = answer.code.status();
         let head = session.req_header().method == http::Method::HEAD;
         ctx.bytes_out = if head { 0 } else { answer.body.len() as u64 };
@@ -141,7 +142,10 @@ pub async fn failed(
     );
     match cause {
         // Half a response can't be taken back: the connection ends, and the client sees it cut.
-        Some(cause) if started => ctx.code = Some(cause.code()),
+        Some(cause) if started => {
+            ctx.code = Some(cause.code());
+            ctx.cause = Some(cause);
+        }
         Some(cause) => {
             // The engine closes the connection after this, so that must be announced.
             session.set_keepalive(None);

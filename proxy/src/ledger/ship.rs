@@ -4,6 +4,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use authsome_shared::clock::Clock;
@@ -80,6 +81,7 @@ impl Shipper {
                     }
                 }
                 Err(error) => {
+                    self.ledger.metrics.ledger.ship_failures.inc();
                     let wait = backoff.next();
                     tracing::warn!(
                         error = format!("{error:#}"),
@@ -122,6 +124,8 @@ impl Shipper {
             let State { cursor, position, .. } = &mut *state;
             read::next_batch(&self.ledger.journal, cursor, position)?
         };
+        let oldest = batch.as_ref().map_or(0, |batch| first_at(&batch.lines));
+        self.ledger.oldest.store(oldest, Ordering::Relaxed);
         let Some(batch) = batch else {
             self.save(true, 0)?;
             return Ok(false);
@@ -134,6 +138,7 @@ impl Shipper {
             batch.first
         );
         self.confirm(&batch, &applied)?;
+        self.ledger.metrics.ledger.batches.inc();
         Ok(true)
     }
 
@@ -191,4 +196,15 @@ impl Shipper {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// When the first record of a batch was made, in milliseconds since the epoch; 0 when it can't be
+/// read.
+fn first_at(lines: &[u8]) -> i64 {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        at: i64,
+    }
+    let line = lines.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    serde_json::from_slice::<Record>(line).map_or(0, |record| record.at)
 }

@@ -7,16 +7,19 @@ use std::sync::Arc;
 
 use authsome_shared::clock::Clock;
 use authsome_shared::id::RequestId;
-use chrono::SecondsFormat;
 
-use crate::access_log::{AccessLog, Line};
+use crate::access_log::sample::{End, draw_of};
+use crate::decision::Decision;
 use crate::denied::Cause;
-use crate::metrics::Metrics;
+use crate::denied::kind::Kind;
+use crate::metrics::label::Label;
+use crate::metrics::{Metrics, Outcome};
+use crate::reports::Reports;
 
 #[derive(Clone)]
 pub struct Refusals {
     pub metrics: Arc<Metrics>,
-    pub access_log: Arc<AccessLog>,
+    pub reports: Arc<Reports>,
     pub clock: Clock,
 }
 
@@ -26,25 +29,9 @@ impl Refusals {
         let id = RequestId::new();
         let answer = cause.answer(id.as_str());
         let status = answer.code.status();
-        self.metrics.requests.with_label_values(&[answer.code.as_str()]).inc();
-        if self.access_log.is_on() {
-            self.access_log.log(Line {
-                time: self.clock.now().to_rfc3339_opts(SecondsFormat::Micros, true),
-                request_id: id.to_string(),
-                application: None,
-                key: None,
-                // What could not be read is not repeated: it may hold a key anywhere.
-                method: "-".into(),
-                path: "-".into(),
-                status,
-                code: Some(answer.code.as_str()),
-                latency_us: 0,
-                upstream_us: None,
-                bytes_in: 0,
-                bytes_out: answer.body.len() as u64,
-                client: peer.ip().to_string(),
-            });
-        }
+        self.metrics.requests.inc(Outcome::of(Some(answer.code), status));
+        self.metrics.denials.inc(Kind::of(cause));
+        self.keep(cause, &id, peer, answer.body.len() as u64);
         let reason = http::StatusCode::from_u16(status).ok().and_then(|it| it.canonical_reason());
         let mut head = format!("HTTP/1.1 {status} {}\r\n", reason.unwrap_or("Refused"));
         let date = self.clock.now().format("%a, %d %b %Y %H:%M:%S GMT");
@@ -57,5 +44,33 @@ impl Refusals {
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(&answer.body);
         bytes
+    }
+    /// Logs and remembers it.
+    fn keep(&self, cause: &Cause, id: &RequestId, peer: SocketAddr, bytes_out: u64) {
+        let code = cause.code();
+        let end = End { status: code.status(), ours: true, latency_us: 0 };
+        let sample = self.reports.access_log.sample(end, || draw_of(None, id.as_str()));
+        let logged = sample.is_some();
+        let mut bytes = Vec::with_capacity(128);
+        Decision {
+            time: self.clock.now().timestamp_micros(),
+            request_id: id.as_str().into(),
+            // What could not be read is not repeated: it may hold a key anywhere.
+            method: "-".into(),
+            path: "-".into(),
+            client: peer.ip().to_string().into(),
+            status: code.status(),
+            code: Some(code.as_str().into()),
+            cause: Some(Kind::of(cause).as_str().into()),
+            detail: cause.detail(),
+            bytes_out,
+            sample,
+            ..Decision::default()
+        }
+        .write(&mut bytes);
+        self.reports.recent.keep(id.as_str(), true, &bytes);
+        if logged {
+            self.reports.access_log.log(bytes);
+        }
     }
 }

@@ -2,9 +2,29 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use super::label::{Counters, label};
+
+label! {
+    /// Where an attempt failed.
+    Fault {
+        /// No address that may be connected to.
+        Address => "address",
+        Connect => "connect",
+        Exchange => "exchange",
+    }
+}
+
+label! {
+    /// What became of the wish for one more attempt.
+    Retry {
+        Made => "made",
+        OverBudget => "over_budget",
+    }
+}
+
 pub struct Upstream {
     /// Attempts after the first, and those that the budget refused.
-    pub retries: IntCounterVec,
+    pub retries: Counters<Retry>,
     /// URLs over all applications, by whether requests go to them.
     pub urls: IntGaugeVec,
     pub ejections: IntCounter,
@@ -17,12 +37,11 @@ pub struct Upstream {
 impl Upstream {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
-            retries: IntCounterVec::new(
-                Opts::new(
-                    "authsome_proxy_upstream_retries_total",
-                    "Attempts after a first that failed: made, or refused by the budget",
-                ),
-                &["outcome"],
+            retries: Counters::new(
+                registry,
+                "authsome_proxy_upstream_retries_total",
+                "Attempts after a first that failed: made, or refused by the budget",
+                "outcome",
             )?,
             urls: IntGaugeVec::new(
                 Opts::new(
@@ -51,12 +70,17 @@ impl Upstream {
                 "Times that a circuit breaker opened",
             )?,
         };
-        registry.register(Box::new(metrics.retries.clone()))?;
         registry.register(Box::new(metrics.urls.clone()))?;
         registry.register(Box::new(metrics.ejections.clone()))?;
         registry.register(Box::new(metrics.checks.clone()))?;
         registry.register(Box::new(metrics.breakers_open.clone()))?;
         registry.register(Box::new(metrics.breakers_opened.clone()))?;
+        for state in ["in", "ejected", "unhealthy"] {
+            metrics.urls.with_label_values(&[state]).set(0);
+        }
+        for outcome in ["healthy", "unhealthy"] {
+            let _ = metrics.checks.with_label_values(&[outcome]);
+        }
         Ok(metrics)
     }
 }

@@ -9,6 +9,7 @@ use super::pool::{Flight, Pool};
 use super::registry::Pools;
 use crate::admit::Admitted;
 use crate::denied::Cause;
+use crate::metrics::Retry;
 use crate::snapshot::entity::{Application, Upstream};
 
 /// One of the application's own URLs, and which were tried before it.
@@ -124,8 +125,8 @@ impl Own {
             return false;
         }
         let taken = self.pool.take_retry(now);
-        let outcome = if taken { "made" } else { "over_budget" };
-        pools.metrics.upstream.retries.with_label_values(&[outcome]).inc();
+        let outcome = if taken { Retry::Made } else { Retry::OverBudget };
+        pools.metrics.upstream.retries.inc(outcome);
         if taken {
             self.retries += 1;
             if next != Next::Same {

@@ -1,10 +1,12 @@
 //! The real proxy on free ports, in front of an upstream and behind a control plane that both live
 //! in the test and speak the real protocols. Nothing is mocked inside the proxy.
 
+mod access_log;
 mod clock;
 mod config;
 mod control;
 mod corpus;
+mod explain;
 mod frames;
 mod framing;
 mod full_disk;
@@ -14,11 +16,13 @@ mod hostile;
 mod ledger;
 mod limits;
 mod memory;
+mod metrics;
 mod requests;
 mod startup;
 mod streams;
 mod timeouts;
 mod tls;
+mod traces;
 mod upstream;
 mod upstream_health;
 mod upstream_tls;
