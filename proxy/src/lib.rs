@@ -91,12 +91,17 @@ impl Proxy {
         let admin_address = admin.local_addr()?;
         let access_log = Arc::new(AccessLog::open(&config.log.access_log, metrics.clone())?);
         let quotas = Arc::new(Quotas::default());
-        let (store, loaded) = Store::open(&dir.join("snapshots"))?;
-        let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(loaded, &quotas)));
+        let snapshots = dir.join("snapshots");
+        let loaded = store::read(&snapshots)?;
+        let folded = loaded.as_ref().map(|loaded| loaded.base.header.revision);
+        let first = first_snapshot(loaded, &quotas);
+        let stands = first.platform.clone().map(|platform| (platform, first.revision));
+        let store = Store::open(&snapshots, stands, folded);
+        let snapshot = Arc::new(ArcSwap::from_pointee(first));
         let served = snapshot.load().revision;
         metrics.revision.set(i64::try_from(served).unwrap_or(i64::MAX));
         let (ledger, cursor) =
-            Ledger::open(&dir.join("journal"), &config.ledger, &quotas, metrics.clone())?;
+            Ledger::open(&dir.join("journal"), &config.ledger, &quotas, false, metrics.clone())?;
         let ledger = Arc::new(ledger);
         let store = Arc::new(Mutex::new(store));
         let echo = Echo::start().await?;

@@ -95,6 +95,21 @@ impl Snapshot {
         self.applications.len()
     }
 
+    /// The keys whose buckets are not full at `now` (nanoseconds since the epoch). Looks at every
+    /// key.
+    pub fn keys_in_use(&self, now: u64) -> Vec<Arc<Key>> {
+        self.keys.values().filter(|key| key.bucket.tat() > now).cloned().collect()
+    }
+
+    /// Takes up where the buckets of another process stood.
+    pub fn take_over_buckets(&self, buckets: &[(KeyId, u64)]) {
+        for (key, tat) in buckets {
+            if let Some(key) = self.key_by_id(key) {
+                key.bucket.take_over(*tat);
+            }
+        }
+    }
+
     /// A whole new configuration. Keys that this one knows keep their buckets.
     pub fn replaced_by(&self, decoded: Decoded, quotas: &Quotas) -> Self {
         let mut next = Self::empty();

@@ -92,6 +92,16 @@ impl Bucket {
         }
     }
 
+    /// The theoretical arrival time, for the process that takes over.
+    pub fn tat(&self) -> u64 {
+        self.tat.load(Ordering::Relaxed)
+    }
+
+    /// Takes up where another process stood, unless this one has gone further.
+    pub fn take_over(&self, tat: u64) {
+        self.tat.fetch_max(tat, Ordering::Relaxed);
+    }
+
     /// Where the bucket stands, taking nothing.
     pub fn peek(&self, limit: RateLimit, now: u64) -> State {
         match Pace::of(limit) {
