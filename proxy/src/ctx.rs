@@ -7,6 +7,7 @@ use std::time::Instant;
 use authsome_shared::code::Code;
 use authsome_shared::id::RequestId;
 use pingora::upstreams::peer::HttpPeer;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::admit::Admitted;
 use crate::denied::Cause;
@@ -49,6 +50,8 @@ pub struct Ctx {
     pub user: Option<String>,
     pub upstream_started: Option<Instant>,
     pub upstream_us: Option<u64>,
+    /// Held until everything is said and recorded.
+    pub under_way: Option<TaskTrackerToken>,
 }
 
 impl Ctx {
@@ -76,6 +79,7 @@ impl Ctx {
             user: None,
             upstream_started: None,
             upstream_us: None,
+            under_way: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is counted, in a registry of this proxy's own. Labels are few and fixed: neither
 //! applications nor keys nor paths are among them.
 
+mod process;
 mod upstream;
 
 use prometheus::{
@@ -8,6 +9,7 @@ use prometheus::{
     TextEncoder,
 };
 
+pub use process::Process;
 pub use upstream::Upstream;
 
 pub struct Metrics {
@@ -35,6 +37,7 @@ pub struct Metrics {
     pub unshipped: IntGauge,
     pub ledger_lost: IntCounter,
     pub access_log_dropped: IntCounter,
+    pub process: Process,
 }
 
 impl Metrics {
@@ -122,6 +125,7 @@ impl Metrics {
                 "authsome_proxy_access_log_dropped_total",
                 "Access log lines dropped because the writer was behind",
             )?,
+            process: Process::new(&registry)?,
             registry,
         };
         #[cfg(target_os = "linux")]

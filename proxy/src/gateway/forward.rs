@@ -2,7 +2,7 @@
 //! response and the client's: credentials out, trusted headers in. Hop-by-hop fields are the
 //! engine's business.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -146,6 +146,15 @@ pub fn is_bodiless(request: &RequestHeader, response: &ResponseHeader, ctx: &mut
     request.method == Method::HEAD
         || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || ctx.expected_out == Some(0)
+}
+
+/// May the response go on for as long as its client stays? Events and gRPC may.
+pub fn is_stream(response: &ResponseHeader) -> bool {
+    let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| {
+        let kind = kind.trim_start().to_ascii_lowercase();
+        kind.starts_with("text/event-stream") || kind.starts_with("application/grpc")
+    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The real proxy on free ports, in front of an upstream and behind a control plane that both live
 //! in the test and speak the real protocols. Nothing is mocked inside the proxy.
 
+mod binary;
 mod clock;
 mod config;
 mod control;
 mod corpus;
+mod drain;
 mod frames;
 mod framing;
 mod full_disk;
@@ -13,11 +15,13 @@ mod hostile;
 mod ledger;
 mod limits;
 mod memory;
+mod reload;
 mod requests;
 mod startup;
 mod streams;
 mod timeouts;
 mod tls;
+mod upgrade;
 mod upstream;
 mod upstream_health;
 mod upstream_tls;
