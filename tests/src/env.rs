@@ -15,6 +15,9 @@ pub const CHAOS_KILLS: &str = "CHAOS_KILLS";
 /// Makes a chaos test kill in the order in which an earlier one did.
 pub const CHAOS_SEED: &str = "CHAOS_SEED";
 
+/// How often the long upgrade test has the proxy replaced.
+pub const UPGRADES: &str = "UPGRADES";
+
 /// The variable's value, if it is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "the tests have no configuration but this")]
 pub fn get(name: &str) -> Option<String> {

@@ -12,6 +12,7 @@ pub mod dice;
 pub mod env;
 pub mod files;
 pub mod load;
+pub mod mix;
 pub mod platform;
 pub mod postgres;
 pub mod process;

@@ -5,8 +5,10 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::api::{Application, http_client};
@@ -14,7 +16,7 @@ use crate::call::Caller;
 use crate::database::{Database, ask_sqlite};
 use crate::files;
 use crate::platform::ready;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::turn::Turn;
 use crate::urls::Urls;
 use crate::wait;
@@ -23,8 +25,12 @@ const UNSHIPPED_NONE: &str = "authsome_proxy_journal_unshipped_records 0";
 
 pub struct Split {
     pub control: Option<Process>,
+    /// The one that was started; after an upgrade another process serves.
     pub proxy: Option<Process>,
     pub urls: Urls,
+    /// What the proxy is started with, as its environment.
+    pub settings: Vec<(&'static str, String)>,
+    _successor: Successor,
     data: TempDir,
     database: Option<Database>,
     _turn: Turn,
@@ -42,7 +48,18 @@ impl Split {
         let urls = Urls::default();
         urls.set(&url(), &url(), &url());
         let data = TempDir::new().expect("a temporary folder");
-        let mut split = Self { control: None, proxy: None, urls, data, database, _turn: turn };
+        let successor = Successor { data_dir: data.path().join("edge") };
+        let settings = Vec::new();
+        let mut split = Self {
+            control: None,
+            proxy: None,
+            urls,
+            settings,
+            _successor: successor,
+            data,
+            database,
+            _turn: turn,
+        };
         split.start_control().await;
         split.copy_token().await;
         split.start_proxy().await;
@@ -99,7 +116,19 @@ impl Split {
             "--control-url",
             &control,
         ];
-        Process::start("authsome-proxy", &args, &[])
+        let settings: Vec<_> = self.settings.iter().map(|(name, it)| (*name, &**it)).collect();
+        Process::start("authsome-proxy", &args, &settings)
+    }
+
+    /// Has the process that serves replaced by a new one, and waits until that serves. The one
+    /// before drains.
+    pub async fn upgrade(&mut self) {
+        let mut command = process::command("authsome-proxy");
+        command.arg("upgrade").arg("--data-dir").arg(self.proxy_dir());
+        let upgraded = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = upgraded.expect("no panic").expect("the command runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
     }
 
     pub fn control(&mut self) -> &mut Process {
@@ -160,6 +189,27 @@ impl Split {
         .await;
         fs::create_dir(self.proxy_dir()).expect("a new folder");
         fs::copy(from, self.proxy_dir().join("node.token")).expect("a copy");
+    }
+}
+
+/// The process that serves after upgrades, which is nobody's child: killed when dropped.
+struct Successor {
+    data_dir: PathBuf,
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        let Ok(bytes) = fs::read(self.data_dir.join("proxy/status.json")) else { return };
+        let status: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let Some(pid) = status["pid"].as_u64().filter(|_| !status["tookOverFrom"].is_null()) else {
+            return;
+        };
+        // It is ours if it was started for this folder.
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.contains(text(&self.data_dir)) {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
     }
 }
 

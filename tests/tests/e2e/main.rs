@@ -12,4 +12,5 @@ mod rotation;
 mod settings;
 mod split;
 mod spoilt_files;
+mod upgrade;
 mod usage;
