@@ -8,8 +8,12 @@ use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
 
 use crate::config;
 use crate::decision::{Decision, Sample};
@@ -19,19 +23,34 @@ use sample::{End, Rules};
 /// Lines that may wait.
 const QUEUE: usize = 8192;
 
+/// At the end, lines that wait have this long to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// The queue's entry; `off` has none.
 pub struct AccessLog {
-    lines: Option<SyncSender<Vec<u8>>>,
-    rules: Rules,
+    lines: ArcSwapOption<SyncSender<Vec<u8>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    rules: ArcSwap<Rules>,
     metrics: Arc<Metrics>,
 }
 
+/// A target that can be written to, and what writes to it.
+pub struct Opened(Option<(Arc<SyncSender<Vec<u8>>>, JoinHandle<()>)>);
+
 impl AccessLog {
     /// Opens `log.access_log`: `stdout`, `off` or a path.
-    pub fn open(log: &config::Log, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let rules = Rules::new(log);
-        let output: Box<dyn Write + Send> = match &*log.access_log {
-            "off" => return Ok(Self { lines: None, rules, metrics }),
+    pub fn open(settings: &config::Log, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let rules = ArcSwap::from_pointee(Rules::new(settings));
+        let (lines, writer) = (ArcSwapOption::empty(), Mutex::default());
+        let log = Self { lines, writer, rules, metrics };
+        log.replace(Self::opened(&settings.access_log)?);
+        Ok(log)
+    }
+
+    /// Opens a target, anew if it is the same: its file may have been moved away.
+    pub fn opened(target: &str) -> anyhow::Result<Opened> {
+        let output: Box<dyn Write + Send> = match target {
+            "off" => return Ok(Opened(None)),
             "stdout" => Box::new(io::stdout()),
             path => Box::new(
                 OpenOptions::new()
@@ -42,21 +61,42 @@ impl AccessLog {
             ),
         };
         let (sender, receiver) = sync_channel(QUEUE);
-        std::thread::Builder::new()
+        let writer = std::thread::Builder::new()
             .name("access-log".into())
             .spawn(move || write(&receiver, output))
             .context("can't start the access log's thread")?;
-        Ok(Self { lines: Some(sender), rules, metrics })
+        Ok(Opened(Some((Arc::new(sender), writer))))
+    }
+
+    /// Further lines go there; what waits is still written where it was meant to go.
+    pub fn replace(&self, opened: Opened) {
+        let (lines, writer) = opened.0.unzip();
+        self.lines.store(lines);
+        *self.writer.lock() = writer;
+    }
+
+    /// Further requests are sampled so.
+    pub fn sample_by(&self, settings: &config::Log) {
+        self.rules.store(Arc::new(Rules::new(settings)));
+    }
+
+    /// Takes no more lines, and gives what waits a moment to be written.
+    pub async fn close(&self) {
+        self.lines.store(None);
+        let Some(writer) = self.writer.lock().take() else { return };
+        let written = tokio::task::spawn_blocking(move || writer.join());
+        let _ = tokio::time::timeout(LAST_LINES, written).await;
     }
 
     /// Is this request to be logged, and by which rule? `draw` is asked for only if there is a log.
     pub fn sample(&self, end: End, draw: impl FnOnce() -> u64) -> Option<Sample<'static>> {
-        self.lines.as_ref().and_then(|_| self.rules.sample(end, draw()))
+        self.lines.load().as_ref().and_then(|_| self.rules.load().sample(end, draw()))
     }
 
     /// Hands a decision's bytes to the writer.
     pub fn log(&self, decision: Vec<u8>) {
-        let Some(lines) = &self.lines else { return };
+        let lines = self.lines.load();
+        let Some(lines) = &*lines else { return };
         match lines.try_send(decision) {
             Ok(()) => self.metrics.report.log_lines.inc(),
             Err(_) => self.metrics.report.log_dropped.inc(),

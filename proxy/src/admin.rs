@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::decision::{Decision, rfc3339};
 use crate::ledger::Ledger;
@@ -35,28 +37,44 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves until it is aborted.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+    /// Serves until it is aborted, or told to leave the listener to another process.
+    pub async fn serve(self: Arc<Self>, listener: Arc<TcpListener>, stop: CancellationToken) {
         let mut connections = tokio::task::JoinSet::new();
         loop {
             tokio::select! {
                 accepted = listener.accept() => {
                     let Ok((stream, peer)) = accepted else { continue };
-                    connections.spawn(self.clone().connection(stream, peer));
+                    connections.spawn(self.clone().connection(stream, peer, stop.clone()));
                 }
                 Some(_) = connections.join_next() => {}
+                () = stop.cancelled() => break,
             }
         }
+        drop(listener);
+        connections.join_all().await;
     }
 
-    async fn connection(self: Arc<Self>, stream: tokio::net::TcpStream, peer: SocketAddr) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: tokio::net::TcpStream,
+        peer: SocketAddr,
+        stop: CancellationToken,
+    ) {
         let service = service_fn(|request: Request<Incoming>| {
             let response = self.answer(request.method(), request.uri().path());
             async move { Ok::<_, Infallible>(response) }
         });
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new());
-        if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        let mut serving = pin!(server.serve_connection(TokioIo::new(stream), service));
+        let served = tokio::select! {
+            served = &mut serving => served,
+            () = stop.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = served {
             tracing::debug!(%peer, %error, "an admin connection failed");
         }
     }

@@ -31,6 +31,7 @@ pub struct Config {
     pub tls: Tls,
     pub strict: Strict,
     pub drain: Drain,
+    pub upgrade: Upgrade,
     pub ledger: Ledger,
     pub log: Log,
     pub explain: Explain,
@@ -163,6 +164,10 @@ impl Tls {
         first.into_iter().chain(self.certificates.iter().cloned()).collect()
     }
 
+    pub(crate) fn handshake(&self) -> Duration {
+        Duration::from_millis(self.handshake_timeout_ms)
+    }
+
     fn validate(&self) -> anyhow::Result<()> {
         if self.cert_file.is_some() != self.key_file.is_some() {
             bail!("tls.cert_file and tls.key_file belong together");
@@ -210,13 +215,34 @@ impl Default for Strict {
 pub struct Drain {
     /// Requests under way may take this long to finish after a stop was asked for.
     pub timeout_ms: u64,
+    /// The same for WebSocket, event streams and gRPC, which may not end by themselves.
+    pub stream_timeout_ms: u64,
     /// Idle connections stay open this long, so that a request already sent is still answered.
     pub idle_ms: u64,
 }
 
+impl Drain {
+    pub(crate) fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms)
+    }
+}
+
 impl Default for Drain {
     fn default() -> Self {
-        Self { timeout_ms: 30_000, idle_ms: 500 }
+        Self { timeout_ms: 30_000, stream_timeout_ms: 30_000, idle_ms: 500 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upgrade {
+    /// The new process must be ready within this time, or the old one goes on.
+    pub timeout_ms: u64,
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self { timeout_ms: 60_000 }
     }
 }
 
@@ -303,6 +329,7 @@ impl Config {
             ("strict.timeout_ms", self.strict.timeout_ms),
             ("strict.lease_ms", self.strict.lease_ms),
             ("tls.handshake_timeout_ms", self.tls.handshake_timeout_ms),
+            ("upgrade.timeout_ms", self.upgrade.timeout_ms),
             ("ledger.fsync_interval_ms", self.ledger.fsync_interval_ms),
         ] {
             if value == 0 {
@@ -352,10 +379,6 @@ impl Config {
             crate::tls::Tls::new(&self.tls, failures)?;
         }
         Ok(())
-    }
-
-    pub(crate) fn drain_timeout(&self) -> Duration {
-        Duration::from_millis(self.drain.timeout_ms)
     }
 }
 

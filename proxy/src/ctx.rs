@@ -7,6 +7,7 @@ use std::time::Instant;
 use authsome_shared::code::Code;
 use authsome_shared::id::RequestId;
 use pingora::upstreams::peer::HttpPeer;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::admit::Admitted;
 use crate::denied::{Cause, Presented};
@@ -66,6 +67,8 @@ pub struct Ctx {
     pub attempt_started: Option<Instant>,
     pub connected: Option<Instant>,
     pub upstream_us: Option<u64>,
+    /// Held until everything is said and recorded.
+    pub under_way: Option<TaskTrackerToken>,
 }
 
 impl Ctx {
@@ -102,6 +105,7 @@ impl Ctx {
             attempt_started: None,
             connected: None,
             upstream_us: None,
+            under_way: None,
         }
     }
 

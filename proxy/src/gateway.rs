@@ -27,15 +27,18 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
+use tokio_util::task::TaskTracker;
 
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::ledger::Ledger;
 use crate::limit::Limits;
-use crate::listener::connection::{self, Connection};
+use crate::listener::connection::Connection;
 use crate::metrics::Metrics;
+use crate::reload::Settings;
 use crate::reports::Reports;
 use crate::snapshot::Snapshot;
 use crate::trace;
@@ -58,13 +61,22 @@ pub struct Gateway {
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
     pub reports: Arc<Reports>,
-    pub keep_alive_seconds: u64,
-    pub body_timeout: Duration,
-    /// What bodies are held to.
-    pub connection: connection::Limits,
+    pub settings: Settings,
+    /// Requests that are not recorded yet, whichever task of the engine's they are in.
+    pub under_way: TaskTracker,
+    /// Turns true when we begin to drain.
+    pub draining: ShutdownWatch,
 }
 
 impl Gateway {
+    /// The answer is this connection's last, and says so: whoever asks again must not find it
+    /// closed.
+    fn close_if_draining(&self, session: &mut Session) {
+        if *self.draining.borrow() {
+            session.set_keepalive(None);
+        }
+    }
+
     /// Records the request if it was admitted and is not recorded yet.
     fn record(&self, ctx: &mut Ctx) {
         let Some(admitted) = &ctx.admitted else { return };
@@ -96,19 +108,21 @@ impl ProxyHttp for Gateway {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::new()
+        Ctx { under_way: Some(self.under_way.token()), ..Ctx::new() }
     }
 
     /// None of the engine's own: it would add compression.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Ctx) -> Result<()> {
+        let settings = self.settings.load();
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.keep_alive_seconds));
+            session.set_keepalive(Some(settings.connections.keep_alive_seconds));
         }
-        session.set_read_timeout(Some(self.body_timeout));
+        let body_timeout = Duration::from_millis(settings.connections.body_timeout_ms);
+        session.set_read_timeout(Some(body_timeout));
         // Nor is it waited for ever that a client reads: the engine holds 200 KiB of an answer.
-        session.set_write_timeout(Some(self.body_timeout));
+        session.set_write_timeout(Some(body_timeout));
         Ok(())
     }
 
@@ -219,6 +233,12 @@ impl ProxyHttp for Gateway {
         {
             connection.switch();
         }
+        if let Some(connection) = Connection::under(session) {
+            connection.stream(switching || forward::is_stream(response));
+        }
+        if !switching {
+            self.close_if_draining(session);
+        }
         if response.status.is_informational() && !switching {
             return Ok(());
         }
@@ -311,6 +331,7 @@ impl ProxyHttp for Gateway {
         }
         self.record(ctx);
         self.report(session, ctx);
+        ctx.under_way = None;
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {

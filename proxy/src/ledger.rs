@@ -43,15 +43,19 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the journal under `dir`, begins a new epoch, and counts into `quotas` what earlier
-    /// epochs have left unshipped. Gives the cursor to ship on from.
+    /// epochs have left unshipped, unless that is known otherwise (`counted`). Gives the cursor to
+    /// ship on from.
     pub fn open(
         dir: &Path,
         config: &config::Ledger,
         quotas: &Quotas,
+        counted: bool,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<(Self, Cursor)> {
         let cursor = Cursor::load(dir);
-        quotas.restore(&cursor.totals);
+        if !counted {
+            quotas.restore(&cursor.totals);
+        }
         let (journal, damaged) = Journal::open(dir, config, &cursor)?;
         if damaged > 0 {
             tracing::warn!(places = damaged, "the journal was damaged; what is lost shows as gaps");
@@ -59,6 +63,9 @@ impl Ledger {
         let mut unshipped = 0;
         read::each_unshipped(&journal, &cursor, |line| {
             unshipped += 1;
+            if counted {
+                return;
+            }
             match serde_json::from_slice::<UsageRecord>(line) {
                 Ok(record) => quotas.recount(&record),
                 Err(error) => tracing::warn!(%error, "an old usage record can't be read"),
@@ -98,6 +105,11 @@ impl Ledger {
                 }
             }
         }
+    }
+
+    /// Another process may have appended to this journal; what it left is shipped, too.
+    pub fn expect_others(&self) {
+        self.journal.expect_others();
     }
 
     /// Records that the control plane has not confirmed.

@@ -14,20 +14,27 @@ mod denied;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+pub mod handover;
 mod ledger;
 mod limit;
 mod listener;
 mod metrics;
 mod node;
+pub mod operate;
+mod premises;
 mod recent;
+pub mod reload;
 mod reports;
 mod seldom;
 mod snapshot;
+pub mod status;
+pub mod supervisor;
 mod sync;
 #[cfg(test)]
 mod testing;
 mod tls;
 mod trace;
+pub mod upgrade;
 mod upstream;
 
 use std::fs::File;
@@ -36,30 +43,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use arc_swap::ArcSwap;
 use authsome_shared::clock::Clock;
-use authsome_shared::envelope::Envelope;
-use tokio::sync::{Mutex, watch};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use admin::Admin;
 pub use config::Config;
 use gateway::Gateway;
+use handover::Predecessor;
 use ledger::Ledger;
 use ledger::ship::Shipper;
 use limit::Limits;
-use limit::quota::Quotas;
-use limit::strict::Strict;
-use listener::refusal::Refusals;
-use listener::{Listener, Socket};
+use listener::Listener;
 use metrics::Metrics;
+use premises::Premises;
+use reload::Settings;
 use reports::Reports;
 use snapshot::Snapshot;
 use snapshot::store::{self, Store};
+use status::StatusFile;
 use sync::Sync;
-use sync::client::Client;
+use tls::Tls;
 use trace::export::Exporter;
 use upstream::address::Resolver;
 use upstream::echo::Echo;
@@ -75,76 +83,99 @@ const LAST_SHIPMENT: Duration = Duration::from_secs(5);
 /// So long may telling the control plane that this proxy leaves, and giving back what it holds of
 /// strict limits.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// The last export of spans at a shutdown may take this long.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// A running proxy. Dropping it ends it at once; [`Proxy::shutdown`] lets it finish.
 pub struct Proxy {
+    settings: Settings,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    reports: Arc<Reports>,
+    exporter: Option<Exporter>,
+    status: StatusFile,
     listener: Listener,
+    tls: Option<Arc<Tls>>,
+    admin: Arc<Admin>,
+    /// Its address in the settings, where the port may be 0, and the socket.
+    admin_socket: (SocketAddr, Option<Arc<TcpListener>>),
     admin_address: SocketAddr,
+    admin_stop: Option<CancellationToken>,
     draining: Arc<AtomicBool>,
-    drain_timeout: Duration,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    limits: Limits,
     ledger: Arc<Ledger>,
     shipper: Arc<Shipper>,
-    sync: Arc<Sync>,
-    strict: Arc<Strict>,
+    /// Held while another process may ship.
+    shipping: Option<OwnedMutexGuard<()>>,
     store: Arc<Mutex<Store>>,
-    /// What follows the control plane.
-    following: [AbortOnDropHandle<()>; 2],
-    exporter: Option<Exporter>,
+    sync: Arc<Sync>,
+    /// Follows the control plane.
+    following: AbortOnDropHandle<()>,
+    acknowledging: Option<AbortOnDropHandle<()>>,
+    prober: Option<Prober>,
     tasks: Vec<AbortOnDropHandle<()>>,
+    /// Another process serves; this one only drains.
+    handed_over: bool,
     _echo: Echo,
-    /// Held while it runs; another process can't have the same data directory.
-    _lock: File,
+    /// Held while it runs, or until it has handed over; another process can't have the same data
+    /// directory.
+    lock: Option<File>,
 }
 
 impl Proxy {
     /// Starts serving: binds, recovers what is on disk, and follows the control plane from there.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
-        config.validate().context("invalid configuration")?;
-        let dir = config.server.data_dir.join("proxy");
-        let lock = node::lock(&dir)?;
-        let node = node::identity(&dir)?;
-        let token = config.node_token()?;
-        let envelope = Arc::new(Envelope::new(token.expose()));
-        let client = Client::new(&config.control, token)?;
-        let metrics = Arc::new(Metrics::new()?);
-        let sockets = Socket::open(&config, metrics.tls_reload_failures.clone()).await?;
-        let watches: Vec<_> = sockets.iter().filter_map(|socket| socket.tls.clone()).collect();
-        let admin = listener::bind("server.admin_listen", config.server.admin_listen).await?;
-        let admin_address = admin.local_addr()?;
-        metrics.started.set(clock.now().timestamp());
-        let (reports, exporter) = Reports::open(&config, &node, &metrics)?;
-        let limits = Limits::open(&dir, &config, clock.clone(), &metrics)?;
-        let quotas = limits.quotas.clone();
-        let (store, loaded) = Store::open(&dir.join("snapshots"))?;
-        let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(loaded, &quotas, envelope)));
+        let mut proxy = Self::begin(config, clock, None).await?;
+        proxy.attend();
+        Ok(proxy)
+    }
+
+    /// Starts serving in the place of a running process. An error is told to that, too, which then
+    /// goes on.
+    pub async fn take_over(
+        config: Config,
+        clock: Clock,
+        mut predecessor: Predecessor,
+    ) -> anyhow::Result<Self> {
+        match Self::begin(config, clock, Some(&mut predecessor)).await {
+            Ok(mut proxy) => {
+                predecessor.serving().await;
+                proxy.metrics.process.upgrades.with_label_values(&["succeeded"]).inc();
+                proxy.attend();
+                Ok(proxy)
+            }
+            Err(error) => {
+                predecessor.failed(&error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything up to accepting connections.
+    async fn begin(
+        config: Config,
+        clock: Clock,
+        mut predecessor: Option<&mut Predecessor>,
+    ) -> anyhow::Result<Self> {
+        let premises = Premises::open(config, &clock, predecessor.as_deref_mut()).await?;
+        let sync = premises.sync(&clock);
+        let refusals = premises.refusals(&clock);
+        let Premises { dir, lock, node, client, sockets, admin_socket, cursor, .. } = premises;
+        let Premises { settings, metrics, reports, exporter, limits, .. } = premises;
+        let Premises { snapshot, store, ledger, .. } = premises;
+        let tls = sockets.iter().find_map(|socket| socket.tls.clone());
+        let admin_address = admin_socket.1.local_addr()?;
         let served = snapshot.load().revision;
-        metrics.revision.set(i64::try_from(served).unwrap_or(i64::MAX));
-        let (ledger, cursor) =
-            Ledger::open(&dir.join("journal"), &config.ledger, &quotas, metrics.clone())?;
-        let ledger = Arc::new(ledger);
-        let store = Arc::new(Mutex::new(store));
         let echo = Echo::start().await?;
 
-        let sync = Arc::new(Sync {
-            client: client.clone(),
-            node: node.clone(),
-            snapshot: snapshot.clone(),
-            store: store.clone(),
-            limits: limits.clone(),
-            ledger: ledger.clone(),
-            metrics: metrics.clone(),
-            clock: clock.clone(),
-            applied: watch::Sender::new((served, snapshot.load().quarantined)),
-        });
-        let shipper =
-            Arc::new(Shipper::new(ledger.clone(), cursor, client, quotas, clock.clone(), node));
-        let refusals =
-            Refusals { metrics: metrics.clone(), reports: reports.clone(), clock: clock.clone() };
+        let (announce, draining) = watch::channel(false);
+        let quotas = limits.quotas.clone();
+        let shipper = Shipper::new(ledger.clone(), cursor, client, quotas, clock.clone(), node);
         let resolver = Arc::new(Resolver::default());
         let pools = Arc::new(Pools::new(metrics.clone()));
-        let prober = Arc::new(Prober::new(snapshot.clone(), pools.clone(), resolver.clone()));
+        let prober = Prober::new(snapshot.clone(), pools.clone(), resolver.clone());
         let gateway = Gateway {
             snapshot: snapshot.clone(),
             limits: limits.clone(),
@@ -156,48 +187,109 @@ impl Proxy {
             clock: clock.clone(),
             metrics: metrics.clone(),
             reports: reports.clone(),
-            keep_alive_seconds: config.connections.keep_alive_seconds,
-            body_timeout: Duration::from_millis(config.connections.body_timeout_ms),
-            connection: config.connections.limits(),
+            settings: settings.clone(),
+            under_way: TaskTracker::new(),
+            draining,
         };
-        let listener = Listener::start(sockets, gateway, &config, refusals)?;
+        let following = spawn(sync.clone().run());
+        if let Some(predecessor) = &mut predecessor {
+            upgrade::take_over_state(predecessor, &metrics, &snapshot, &limits.quotas).await?;
+        }
+        let listener = Listener::start(sockets, gateway, settings.clone(), announce, refusals)?;
+        metrics.process.reloaded_at.set(clock.now().timestamp());
+        metrics.started.set(clock.now().timestamp());
         let draining = Arc::new(AtomicBool::new(false));
-        let admin_server = Arc::new(Admin {
-            snapshot,
-            metrics,
+        let admin = Arc::new(Admin {
+            snapshot: snapshot.clone(),
+            metrics: metrics.clone(),
             ledger: ledger.clone(),
             draining: draining.clone(),
-            reports,
-            clock,
+            reports: reports.clone(),
+            clock: clock.clone(),
         });
-        let fsync = Duration::from_millis(config.ledger.fsync_interval_ms);
-        let following = [spawn(sync.clone().run()), spawn(sync.clone().acknowledge())];
-        let mut tasks = vec![
-            spawn(shipper.clone().run()),
-            spawn(ledger.clone().sync_forever(fsync)),
-            spawn(sync_store(store.clone())),
-            spawn(admin_server.serve(admin)),
-            spawn(prober.run()),
-            spawn(limits.strict.clone().run()),
-        ];
-        tasks.extend(watches.into_iter().map(|tls| spawn(tls.watch())));
-        announce(&listener, admin_address, &config, served);
-        Ok(Self {
-            listener,
-            admin_address,
-            draining,
-            drain_timeout: config.drain_timeout(),
-            ledger,
-            shipper,
-            sync,
-            strict: limits.strict,
-            store,
-            following,
+        let took_over_from = predecessor.map(|predecessor| predecessor.pid());
+        let mut proxy = Self {
+            settings,
+            clock,
+            metrics,
+            reports,
             exporter,
-            tasks,
+            status: StatusFile::new(&dir, took_over_from),
+            listener,
+            tls,
+            admin,
+            admin_socket: (admin_socket.0, Some(admin_socket.1)),
+            admin_address,
+            admin_stop: None,
+            draining,
+            snapshot,
+            limits,
+            ledger,
+            shipper: Arc::new(shipper),
+            shipping: None,
+            store,
+            sync,
+            following,
+            acknowledging: None,
+            prober: Some(prober),
+            tasks: Vec::new(),
+            handed_over: false,
             _echo: echo,
-            _lock: lock,
-        })
+            lock: Some(lock),
+        };
+        proxy.serve_admin();
+        tracing::info!(
+            listen = %proxy.address(),
+            tls = proxy.tls_address().map(tracing::field::display),
+            admin = %admin_address,
+            control = %proxy.settings.load().control.url,
+            revision = served,
+            "the proxy serves"
+        );
+        Ok(proxy)
+    }
+
+    /// Begins what only one process at a time may do for a data directory, and what goes on beside
+    /// requests.
+    fn attend(&mut self) {
+        let fsync = Duration::from_millis(self.settings.load().ledger.fsync_interval_ms);
+        self.tasks.extend([
+            spawn(self.shipper.clone().run()),
+            spawn(self.ledger.clone().sync_forever(fsync)),
+            spawn(sync_store(self.store.clone())),
+            spawn(self.limits.strict.clone().run()),
+        ]);
+        self.tasks.extend(self.prober.take().map(|prober| spawn(Arc::new(prober).run())));
+        self.tasks.extend(self.tls.clone().map(|tls| spawn(tls.watch())));
+        self.acknowledge();
+    }
+
+    /// Lets `status.json` name this process as the one that answers signals. One that has a proxy
+    /// inside, and does not, must not be found there.
+    pub fn answer_signals(&self) {
+        self.status.say(|_| {});
+    }
+
+    fn acknowledge(&mut self) {
+        self.acknowledging = Some(spawn(self.sync.clone().acknowledge()));
+    }
+
+    /// Begins to serve the admin listener, unless that is done already.
+    fn serve_admin(&mut self) {
+        if self.admin_stop.is_none()
+            && let Some(listener) = self.admin_socket.1.clone()
+        {
+            let stop = CancellationToken::new();
+            self.tasks.push(spawn(self.admin.clone().serve(listener, stop.clone())));
+            self.admin_stop = Some(stop);
+        }
+    }
+
+    /// Leaves the admin listener to another process.
+    fn stop_admin(&mut self) {
+        if let Some(stop) = self.admin_stop.take() {
+            stop.cancel();
+        }
     }
 
     /// Where clients connect.
@@ -216,23 +308,28 @@ impl Proxy {
     }
 
     /// Stops accepting, lets requests finish, and ships what is left of the journal if the control
-    /// plane answers. What can't be shipped stays for the next start.
-    pub async fn shutdown(self) {
-        let Self { listener, draining, drain_timeout, ledger, shipper, sync, strict, .. } = self;
-        draining.store(true, Ordering::Relaxed);
-        listener.drain(drain_timeout).await;
-        // The next report would take the share back.
-        drop(self.following);
-        sync.leave(LAST_WORD).await;
-        let _ = timeout(LAST_WORD, strict.close()).await;
-        shipper.drain(LAST_SHIPMENT).await;
+    /// plane answers. What can't be shipped stays for the next start, or for the process that has
+    /// taken over.
+    pub async fn shutdown(mut self) {
+        self.take_back_storage().await;
+        self.draining.store(true, Ordering::Relaxed);
+        let drain = self.settings.load().drain.clone();
+        self.listener.drain(&drain, self.handed_over).await;
+        let _ = timeout(LAST_WORD, self.limits.strict.close()).await;
+        if !self.handed_over {
+            // The next report would take the share of the limits back.
+            drop((self.following, self.acknowledging));
+            self.sync.leave(LAST_WORD).await;
+            self.shipper.drain(LAST_SHIPMENT).await;
+        }
         if let Some(exporter) = self.exporter {
             exporter.stop(LAST_SPANS).await;
         }
-        ledger.sync();
+        self.ledger.sync();
         store::sync(&self.store).await;
         drop(self.tasks);
-        tracing::info!(unshipped = ledger.unshipped(), "the proxy has stopped");
+        self.reports.access_log.close().await;
+        tracing::info!(unshipped = self.ledger.unshipped(), "the proxy has stopped");
     }
 }
 
@@ -240,54 +337,9 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<(
     AbortOnDropHandle::new(tokio::spawn(task))
 }
 
-fn announce(listener: &Listener, admin: SocketAddr, config: &Config, revision: u64) {
-    tracing::info!(
-        listen = %listener.address,
-        tls = listener.tls_address.map(tracing::field::display),
-        %admin,
-        control = %config.control.url,
-        revision,
-        "the proxy serves"
-    );
-}
-
 async fn sync_store(store: Arc<Mutex<Store>>) {
     loop {
         tokio::time::sleep(store::SYNC_EVERY).await;
         store::sync(&store).await;
     }
-}
-
-/// What is on disk, or nothing.
-fn first_snapshot(
-    loaded: Option<store::Loaded>,
-    quotas: &Quotas,
-    envelope: Arc<Envelope>,
-) -> Snapshot {
-    let mut empty = Snapshot::empty();
-    empty.envelope = Some(envelope);
-    let Some(store::Loaded { base, changes, .. }) = loaded else {
-        tracing::warn!(
-            "no configuration on disk; refusing requests until the control plane answers"
-        );
-        return empty;
-    };
-    let mut snapshot = match empty.replaced_by(&base, quotas) {
-        Ok(snapshot) => snapshot,
-        Err(error) => {
-            tracing::error!(%error, "the configuration on disk can't be taken up");
-            return empty;
-        }
-    };
-    drop(base);
-    for entry in changes {
-        snapshot = snapshot.advanced_by(entry.revision, entry.changes, quotas);
-    }
-    tracing::info!(
-        revision = snapshot.revision,
-        keys = snapshot.keys(),
-        applications = snapshot.applications(),
-        "took up the last good configuration from disk"
-    );
-    snapshot
 }

@@ -6,6 +6,7 @@ pub mod label;
 mod latency;
 mod ledger;
 mod outcome;
+mod process;
 mod rate_limit;
 mod register;
 mod report;
@@ -21,6 +22,7 @@ use label::Counters;
 pub use latency::Latency;
 use ledger::Ledger;
 pub use outcome::Outcome;
+pub use process::Process;
 pub use rate_limit::{Mode, RateLimits};
 use register::Register;
 use report::Report;
@@ -61,6 +63,7 @@ pub struct Metrics {
     pub ready: IntGauge,
     /// Epoch second.
     pub started: IntGauge,
+    pub process: Process,
 }
 
 impl Metrics {
@@ -136,6 +139,7 @@ impl Metrics {
                 "authsome_proxy_start_time_seconds",
                 "When this proxy started, since the epoch",
             )?,
+            process: Process::new(&registry)?,
             registry,
         };
         let options = Opts::new("authsome_proxy_build_info", "1, with the version as a label");

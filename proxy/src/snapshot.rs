@@ -78,6 +78,11 @@ impl Snapshot {
         }
     }
 
+    /// The same, with what opens sealed values.
+    pub fn empty_with(envelope: Option<Arc<Envelope>>) -> Self {
+        Self { envelope, ..Self::empty() }
+    }
+
     pub fn application(&self, id: &str) -> Option<&Arc<Application>> {
         self.applications.get(id)
     }
@@ -100,6 +105,21 @@ impl Snapshot {
 
     pub fn applications(&self) -> usize {
         self.applications.len()
+    }
+
+    /// The keys whose buckets are not full at `now` (nanoseconds since the epoch). Looks at every
+    /// key.
+    pub fn keys_in_use(&self, now: u64) -> Vec<Arc<Key>> {
+        self.keys.values().filter(|key| key.bucket.tat() > now).cloned().collect()
+    }
+
+    /// Takes up where the buckets of another process stood.
+    pub fn take_over_buckets(&self, buckets: &[(KeyId, u64)]) {
+        for (key, tat) in buckets {
+            if let Some(key) = self.key_by_id(key) {
+                key.bucket.take_over(*tat);
+            }
+        }
     }
 
     /// A whole new configuration, encoded. Keys that this one knows keep their buckets. Fails when

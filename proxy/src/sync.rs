@@ -155,8 +155,8 @@ impl Sync {
                     return Ok(Some(Ended::NeedsSnapshot));
                 }
                 refuse_the_past(&current, &platform, revision)?;
-                self.metrics.connected.set(1);
                 self.seen(revision);
+                self.metrics.connected.set(1);
             }
             Frame::Reset { platform, revision } => {
                 refuse_the_past(&current, &platform, revision)?;

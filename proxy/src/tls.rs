@@ -27,8 +27,14 @@ const POLL: Duration = Duration::from_secs(1);
 pub struct Tls {
     pub server: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
-    pairs: Vec<config::Certificate>,
+    pairs: ArcSwap<Vec<config::Certificate>>,
     failures: IntCounter,
+}
+
+/// Certificates that were read and can be used.
+pub struct Checked {
+    pairs: Vec<config::Certificate>,
+    certificates: Vec<Arc<CertifiedKey>>,
 }
 
 #[derive(Debug)]
@@ -54,7 +60,25 @@ impl Tls {
             .with_cert_resolver(certificates.clone());
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         server.ticketer = ring::Ticketer::new().context("can't make session tickets")?;
-        Ok(Self { server: Arc::new(server), certificates, pairs, failures })
+        Ok(Self {
+            server: Arc::new(server),
+            certificates,
+            pairs: ArcSwap::from_pointee(pairs),
+            failures,
+        })
+    }
+
+    /// Reads the certificates that changed settings name; nothing is used of them yet.
+    pub fn check(config: &config::Tls) -> anyhow::Result<Checked> {
+        let pairs = config.pairs();
+        let certificates = read_all(&pairs)?;
+        Ok(Checked { pairs, certificates })
+    }
+
+    /// From the next handshake on these are used.
+    pub fn replace(&self, checked: Checked) {
+        self.pairs.store(Arc::new(checked.pairs));
+        self.certificates.0.store(Arc::new(checked.certificates));
     }
 
     /// Reads the files again whenever they change.
@@ -68,9 +92,12 @@ impl Tls {
             }
             // What changes while it is read shows at the next look.
             seen = now;
-            let this = self.clone();
-            let read = tokio::task::spawn_blocking(move || read_all(&this.pairs)).await;
+            let pairs = self.pairs.load_full();
+            let reading = pairs.clone();
+            let read = tokio::task::spawn_blocking(move || read_all(&reading)).await;
             match read.context("reading panicked").flatten() {
+                // A reload was faster; it has read them.
+                _ if !Arc::ptr_eq(&pairs, &self.pairs.load()) => {}
                 Ok(certificates) => {
                     self.certificates.0.store(Arc::new(certificates));
                     tracing::info!("took up changed certificates");
@@ -87,7 +114,8 @@ impl Tls {
     async fn stamps(self: &Arc<Self>) -> Vec<Option<Stamp>> {
         let this = self.clone();
         let stamps = move || {
-            let files = this.pairs.iter().flat_map(|pair| [&pair.cert_file, &pair.key_file]);
+            let pairs = this.pairs.load();
+            let files = pairs.iter().flat_map(|pair| [&pair.cert_file, &pair.key_file]);
             files.map(|file| stamp(file)).collect()
         };
         tokio::task::spawn_blocking(stamps).await.unwrap_or_default()

@@ -21,6 +21,9 @@ pub const ALONE_RESTARTS: &str = "ALONE_RESTARTS";
 /// How many faults the long test of a failing network has.
 pub const FAULT_ROUNDS: &str = "FAULT_ROUNDS";
 
+/// How often the long upgrade test has the proxy replaced.
+pub const UPGRADES: &str = "UPGRADES";
+
 /// The variable's value, if it is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "the tests have no configuration but this")]
 pub fn get(name: &str) -> Option<String> {

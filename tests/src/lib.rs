@@ -14,6 +14,7 @@ pub mod fault;
 pub mod files;
 pub mod fleet;
 pub mod load;
+pub mod mix;
 pub mod platform;
 pub mod postgres;
 pub mod process;

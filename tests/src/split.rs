@@ -5,8 +5,10 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::api::{Application, http_client};
@@ -15,7 +17,7 @@ use crate::database::{Database, ask_sqlite};
 use crate::fault::Link;
 use crate::files;
 use crate::platform::ready;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::turn::Turn;
 use crate::urls::Urls;
 use crate::wait;
@@ -24,10 +26,12 @@ const UNSHIPPED_NONE: &str = "authsome_proxy_journal_unshipped_records 0";
 
 pub struct Split {
     pub control: Option<Process>,
+    /// The one that was started; after an upgrade another process serves.
     pub proxy: Option<Process>,
     pub urls: Urls,
-    /// The proxy's.
-    env: Vec<(&'static str, String)>,
+    /// What the proxy is started with, as its environment.
+    pub settings: Vec<(&'static str, String)>,
+    _successor: Successor,
     data: TempDir,
     database: Option<Database>,
     /// Between the proxy and the control plane.
@@ -41,8 +45,8 @@ impl Split {
     }
 
     /// With settings in the proxy's environment.
-    pub async fn start_with(env: &[(&'static str, String)]) -> Self {
-        Self::start_as(Database::create(), env, false).await
+    pub async fn start_with(settings: &[(&'static str, String)]) -> Self {
+        Self::start_as(Database::create(), settings, false).await
     }
 
     /// `None`: on SQLite.
@@ -57,7 +61,7 @@ impl Split {
 
     async fn start_as(
         database: Option<Database>,
-        env: &[(&'static str, String)],
+        settings: &[(&'static str, String)],
         apart: bool,
     ) -> Self {
         let turn = Turn::among_others().await;
@@ -66,11 +70,13 @@ impl Split {
         urls.set(&url(), &url(), &url());
         let data = TempDir::new().expect("a temporary folder");
         let link = if apart { Some(Link::to(&address(&urls.control())).await) } else { None };
+        let successor = Successor { data_dir: data.path().join("edge") };
         let mut split = Self {
             control: None,
             proxy: None,
             urls,
-            env: env.to_vec(),
+            settings: settings.to_vec(),
+            _successor: successor,
             data,
             database,
             link,
@@ -135,8 +141,19 @@ impl Split {
             "--control-url",
             &control,
         ];
-        let env: Vec<_> = self.env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Process::start("authsome-proxy", &args, &env)
+        let settings: Vec<_> = self.settings.iter().map(|(name, it)| (*name, &**it)).collect();
+        Process::start("authsome-proxy", &args, &settings)
+    }
+
+    /// Has the process that serves replaced by a new one, and waits until that serves. The one
+    /// before drains.
+    pub async fn upgrade(&mut self) {
+        let mut command = process::command("authsome-proxy");
+        command.arg("upgrade").arg("--data-dir").arg(self.proxy_dir());
+        let upgraded = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = upgraded.expect("no panic").expect("the command runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
     }
 
     pub fn control(&mut self) -> &mut Process {
@@ -197,6 +214,27 @@ impl Split {
         .await;
         fs::create_dir(self.proxy_dir()).expect("a new folder");
         fs::copy(from, self.proxy_dir().join("node.token")).expect("a copy");
+    }
+}
+
+/// The process that serves after upgrades, which is nobody's child: killed when dropped.
+struct Successor {
+    data_dir: PathBuf,
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        let Ok(bytes) = fs::read(self.data_dir.join("proxy/status.json")) else { return };
+        let status: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let Some(pid) = status["pid"].as_u64().filter(|_| !status["tookOverFrom"].is_null()) else {
+            return;
+        };
+        // It is ours if it was started for this folder.
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.contains(text(&self.data_dir)) {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
     }
 }
 

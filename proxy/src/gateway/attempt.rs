@@ -69,7 +69,8 @@ impl Gateway {
         if ctx.asked || ctx.status != 0 || !session.as_downstream().is_http2() {
             return Ok(());
         }
-        let Limits { body_bytes_per_second, body_grace, .. } = self.connection;
+        let Limits { body_bytes_per_second, body_grace, .. } =
+            self.settings.load().connections.limits();
         let pace = ctx.pace.get_or_insert_with(|| Pace::new(body_bytes_per_second, body_grace));
         if !pace.is_too_slow(bytes, Instant::now()) {
             return Ok(());

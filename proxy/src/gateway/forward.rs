@@ -165,6 +165,15 @@ fn is_grpc_status(headers: &HeaderMap) -> bool {
     headers.contains_key("grpc-status") && headers.get(CONTENT_TYPE).is_some_and(grpc)
 }
 
+/// May the response go on for as long as its client stays? Events and gRPC may.
+pub fn is_stream(response: &ResponseHeader) -> bool {
+    let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| {
+        let kind = kind.trim_start().to_ascii_lowercase();
+        kind.starts_with("text/event-stream") || kind.starts_with("application/grpc")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

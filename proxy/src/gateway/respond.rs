@@ -65,6 +65,7 @@ impl Gateway {
         if !keep {
             session.set_keepalive(None);
         }
+        self.close_if_draining(session);
         let mut response = ResponseHeader::build(ctx.status, Some(16))?;
         response.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
         response.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;
@@ -130,7 +131,10 @@ pub async fn failed(
     error: &Error,
     ctx: &mut Ctx,
 ) -> FailToProxy {
-    let started = session.response_written().is_some_and(|it| !it.status.is_informational());
+    // Nor is there an answer for whom the protocol was switched: it would be taken for a message.
+    let started = session.response_written().is_some_and(|it| {
+        !it.status.is_informational() || it.status == http::StatusCode::SWITCHING_PROTOCOLS
+    });
     let fault = || Connection::under(session).and_then(Connection::fault);
     let cause = ctx.failure.take().or_else(fault).or_else(|| cause_of(error));
     tracing::debug!(

@@ -2,7 +2,12 @@
 //! write(2) per record, so that a killed process has lost nothing; the disk follows with each
 //! [`Journal::sync`]. Its space is bounded, and held on the disk before it is needed: when no more
 //! can be had, there is no room for further requests, while records of those under way still fit.
-//! A failed write is undone, refused, and tried again on a fresh segment with the next sync. Reading is `read`'s, sending `ship`'s.
+//! A failed write is undone, refused, and tried again on a fresh segment with the next sync. The
+//! segment that is written to is locked, which tells another process on this folder (the one that
+//! takes over in an upgrade) that its end is not torn but still to come; see `live`. Reading is
+//! `read`'s, sending `ship`'s.
+
+mod live;
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -16,7 +21,7 @@ use authsome_shared::usage::UsageRecord;
 use parking_lot::Mutex;
 
 use super::cursor::Cursor;
-use super::frame::{self, Frames, Header};
+use super::frame::{self, Header};
 use super::space::Held;
 use crate::config;
 
@@ -41,14 +46,14 @@ pub struct Segment {
     pub last: u64,
     /// Whole bytes that may be read.
     pub bytes: u64,
-    /// Still appended to.
+    /// Still appended to, by us or by a process that is draining.
     pub active: bool,
 }
 
 struct Writer {
     file: File,
     held: Held,
-    /// Oldest first; the last one is written to.
+    /// Oldest first; the last one is written to, and is the only one that is ours and active.
     segments: VecDeque<Segment>,
     next: u64,
     buffer: Vec<u8>,
@@ -67,6 +72,8 @@ pub struct Journal {
     short: AtomicBool,
     /// A write failed; no record is taken.
     failing: AtomicBool,
+    /// Another process may still append to segments of its own.
+    others: AtomicBool,
 }
 
 impl Journal {
@@ -78,8 +85,9 @@ impl Journal {
         cursor: &Cursor,
     ) -> anyhow::Result<(Self, usize)> {
         fs::create_dir_all(dir).with_context(|| format!("can't create {}", dir.display()))?;
-        let (mut segments, damaged) = recover(dir, cursor)
+        let (mut segments, damaged) = live::recover(dir, cursor)
             .with_context(|| format!("can't recover the journal in {}", dir.display()))?;
+        let others = segments.iter().any(|segment| segment.active);
         let epoch = EpochId::new();
         let explain = || {
             let dir = dir.display();
@@ -108,6 +116,7 @@ impl Journal {
             unshipped: AtomicU64::new(0),
             short: AtomicBool::new(short),
             failing: AtomicBool::new(failing),
+            others: AtomicBool::new(others),
         };
         Ok((journal, damaged))
     }
@@ -296,7 +305,7 @@ impl Journal {
         });
         for segment in done {
             self.bytes.fetch_sub(segment.bytes, Ordering::Relaxed);
-            fs::remove_file(&segment.path)?;
+            live::remove(&segment.path)?;
         }
         Ok(())
     }
@@ -306,6 +315,9 @@ impl Journal {
 fn create(dir: &Path, epoch: &str, first: u64) -> io::Result<(File, Segment)> {
     let path = dir.join(format!("{epoch}-{first:020}.seg"));
     let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+    // Where files can't be locked, an upgrade bills what is recorded while it drains at the next
+    // start.
+    let _ = file.try_lock();
     let epoch = epoch.to_owned();
     Ok((file, Segment { path, epoch, first, last: first - 1, bytes: 0, active: true }))
 }
@@ -317,55 +329,6 @@ fn begin(file: &mut File, segment: &mut Segment) -> io::Result<()> {
     file.write_all(&header)?;
     segment.bytes = header.len() as u64;
     Ok(())
-}
-
-/// Reads every segment through: cuts torn tails, deletes what is empty or confirmed. Names sort by
-/// epoch and sequence, so that the oldest comes first.
-fn recover(dir: &Path, cursor: &Cursor) -> io::Result<(VecDeque<Segment>, usize)> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<io::Result<_>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
-    paths.sort();
-    let mut segments = VecDeque::new();
-    let mut damaged = 0;
-    for path in paths {
-        let bytes = fs::read(&path)?;
-        let Some((header, start)) = Header::decode(&bytes) else {
-            // A process killed between creating and writing leaves an empty or short file.
-            if bytes.len() > 64 {
-                damaged += 1;
-                let aside = path.with_extension("damaged");
-                tracing::error!(path = %aside.display(), "a journal segment has no valid header");
-                fs::rename(&path, aside)?;
-            } else {
-                fs::remove_file(&path)?;
-            }
-            continue;
-        };
-        let mut frames = Frames::new(&bytes, start);
-        let last = frames.by_ref().map(|frame| frame.sequence).max();
-        damaged += frames.damaged;
-        match last {
-            Some(last) if last > cursor.watermark(&header.epoch) => {
-                if frames.good < bytes.len() {
-                    tracing::warn!(path = %path.display(), "a torn record is cut off");
-                }
-                // Also gives back the space that was held beyond its end.
-                OpenOptions::new().write(true).open(&path)?.set_len(frames.good as u64)?;
-                segments.push_back(Segment {
-                    path,
-                    epoch: header.epoch,
-                    first: header.first,
-                    last,
-                    bytes: frames.good as u64,
-                    active: false,
-                });
-            }
-            _ => fs::remove_file(&path)?,
-        }
-    }
-    Ok((segments, damaged))
 }
 
 #[cfg(test)]

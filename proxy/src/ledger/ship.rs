@@ -34,7 +34,7 @@ pub struct Shipper {
     pub node: NodeId,
     state: Mutex<State>,
     /// One batch at a time, whoever sends it.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct State {
@@ -64,7 +64,7 @@ impl Shipper {
             position: Position::default(),
             saved_at: Instant::now(),
         });
-        Self { ledger, client, quotas, clock, node, state, turn: tokio::sync::Mutex::default() }
+        Self { ledger, client, quotas, clock, node, state, turn: Arc::default() }
     }
 
     /// Ships for ever.
@@ -116,12 +116,21 @@ impl Shipper {
         let _ = timeout(limit, all).await;
     }
 
+    /// Lets the batch under way end, and no other begin while the guard lives: the process that
+    /// takes over ships on from the cursor that is then on disk.
+    pub async fn pause(&self) -> anyhow::Result<tokio::sync::OwnedMutexGuard<()>> {
+        let turn = self.turn.clone().lock_owned().await;
+        self.save(true, 0)?;
+        Ok(turn)
+    }
+
     /// Ships the next batch; `false` when there is none.
     async fn ship_one(&self) -> anyhow::Result<bool> {
         let _turn = self.turn.lock().await;
         let batch = {
             let mut state = self.state.lock();
             let State { cursor, position, .. } = &mut *state;
+            self.ledger.journal.survey(cursor)?;
             read::next_batch(&self.ledger.journal, cursor, position)?
         };
         let oldest = batch.as_ref().map_or(0, |batch| first_at(&batch.lines));

@@ -13,6 +13,7 @@ use authsome_shared::id::KeyId;
 use authsome_shared::usage::{Total, UsageRecord};
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
 
 /// A calendar month, counted from January 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,6 +158,16 @@ impl Quota {
     }
 }
 
+/// A counter as one process hands it to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    pub subject: String,
+    /// `YYYY-MM` and the units used in it, as far as is known.
+    pub used: (String, u64),
+    /// The same of what the control plane has told.
+    pub confirmed: Option<(String, u64)>,
+}
+
 /// The counters of every subject that has a quota or was spoken of; they outlive snapshots.
 #[derive(Debug, Default)]
 pub struct Quotas {
@@ -193,6 +204,33 @@ impl Quotas {
             self.counter(&total.subject);
         }
         self.confirm(totals);
+    }
+
+    /// All that is known, for the process that takes over.
+    pub fn counts(&self) -> Vec<Count> {
+        let counters = self.counters.read();
+        let counts = counters.iter().map(|(subject, counter)| {
+            let (month, used) = unpack(counter.word.load(Ordering::Acquire));
+            let confirmed = *counter.confirmed.lock();
+            Count {
+                subject: subject.clone(),
+                used: (month.period(), used),
+                confirmed: confirmed.map(|(month, total)| (month.period(), total)),
+            }
+        });
+        counts.collect()
+    }
+
+    /// Takes up where the process before this one stood.
+    pub fn take_over(&self, counts: &[Count]) {
+        for Count { subject, used: (period, used), confirmed } in counts {
+            let Some(month) = Month::parse(period) else { continue };
+            let counter = self.counter(subject);
+            counter.word.store(pack(month, *used), Ordering::Release);
+            let confirmed = confirmed.as_ref();
+            *counter.confirmed.lock() =
+                confirmed.and_then(|(period, total)| Some((Month::parse(period)?, *total)));
+        }
     }
 
     /// Counts a record that the control plane has not confirmed: at start, from the journal.
@@ -326,6 +364,21 @@ mod tests {
         assert_eq!(after.counter("key_1").used(now), 9);
         assert!(after.counter("ws_1").take(now, 1, 100));
         assert!(!after.counter("ws_1").take(now, 1, 100));
+    }
+
+    #[test]
+    fn what_one_process_hands_to_the_next_counts_on_there() {
+        let now = month("2026-11");
+        let before = Quotas::default();
+        assert!(before.counter("ws_1").take(now, 10, 100));
+        before.confirm(&[total(28, 8)]);
+        let after = Quotas::default();
+        after.take_over(&before.counts());
+        assert_eq!(after.counter("ws_1").used(now), 30);
+        // The last two of the process before, shipped by this one.
+        assert!(after.counter("ws_1").take(now, 1, 100));
+        after.confirm(&[total(30, 2)]);
+        assert_eq!(after.counter("ws_1").used(now), 31);
     }
 
     #[test]

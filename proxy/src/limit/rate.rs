@@ -117,6 +117,16 @@ impl Bucket {
         tat.saturating_sub(full_at.max(now)).div_ceil(pace.step)
     }
 
+    /// The theoretical arrival time, for the process that takes over.
+    pub fn tat(&self) -> u64 {
+        self.tat.load(Ordering::Relaxed)
+    }
+
+    /// Takes up where another process stood, unless this one has gone further.
+    pub fn take_over(&self, tat: u64) {
+        self.tat.fetch_max(tat, Ordering::Relaxed);
+    }
+
     /// Where the bucket stands, taking nothing.
     pub fn peek(&self, limit: RateLimit, proxies: u32, now: u64) -> State {
         match Pace::of(limit, proxies) {

@@ -9,6 +9,7 @@
 
 mod engine;
 mod read;
+mod websocket;
 
 use std::fmt;
 use std::io;
@@ -26,10 +27,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::body::Body;
+use super::ends::Ending;
 use super::head::Reader;
 use super::pace::Pace;
 use super::transport::Transport;
 use crate::denied::Cause;
+use websocket::Frames;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -75,9 +78,13 @@ pub enum End {
 enum Fault {
     Malformed,
     Slow,
+    /// Not the client's: we are draining, and it took too long.
+    Ended,
 }
 
 pub struct Connection {
+    /// First, so that it goes before the stream is closed.
+    ending: Ending,
     stream: BufWriter<Transport>,
     digest: Arc<SocketDigest>,
     alpn: Option<ALPN>,
@@ -96,13 +103,28 @@ pub struct Connection {
     timer: Option<Pin<Box<Sleep>>>,
     fault: Option<Fault>,
     ended: bool,
+    /// An answer is under way that may not end by itself.
+    streaming: AtomicBool,
+    /// It is HTTP/2: what is on it ends by itself or with the connection.
+    multiplexed: bool,
+    /// What has passed of WebSocket.
+    frames: Option<Frames>,
+    /// How much has been said of a last word to the client.
+    leave: usize,
 }
 
 impl Connection {
-    pub fn new(stream: Transport, peer: SocketAddr, alpn: Option<ALPN>, limits: Limits) -> Self {
+    pub fn new(
+        stream: Transport,
+        peer: SocketAddr,
+        alpn: Option<ALPN>,
+        limits: Limits,
+        ending: Ending,
+    ) -> Self {
         let digest = SocketDigest::from_raw_fd(stream.descriptor());
         let _ = digest.peer_addr.set(Some(EngineAddress::Inet(peer)));
         Self {
+            ending,
             stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
             digest: Arc::new(digest),
             alpn,
@@ -117,7 +139,16 @@ impl Connection {
             timer: None,
             fault: None,
             ended: false,
+            streaming: AtomicBool::new(false),
+            multiplexed: false,
+            frames: None,
+            leave: 0,
         }
+    }
+
+    /// How long it may stay without a request.
+    pub fn idle_limit(&self) -> Duration {
+        self.limits.idle
     }
 
     /// By what TLS agreed on, else by the first bytes.
@@ -133,7 +164,8 @@ impl Connection {
             },
             Some(_) => Protocol::Http1,
         };
-        self.raw.store(protocol == Protocol::Http2, Ordering::Relaxed);
+        self.multiplexed = protocol == Protocol::Http2;
+        self.raw.store(self.multiplexed, Ordering::Relaxed);
         Ok(protocol)
     }
 
@@ -176,6 +208,7 @@ impl Connection {
                     self.reader = Reader::default();
                     self.began = None;
                     self.pace.restart();
+                    *self.streaming.get_mut() = false;
                     return Ok(());
                 }
                 None => self.more().await?,
@@ -218,15 +251,21 @@ impl Connection {
         let _ = timeout(LINGER, closing).await;
     }
 
-    /// From here on everything passes as it is: another protocol was switched to.
+    /// From here on everything passes as it is: WebSocket was switched to.
     pub fn switch(&self) {
         self.raw.store(true, Ordering::Relaxed);
     }
 
-    /// Why the body could not be read, if it was the client's fault.
+    /// The answer that begins may not end by itself.
+    pub fn stream(&self, streaming: bool) {
+        self.streaming.store(streaming, Ordering::Relaxed);
+    }
+
+    /// Why the request could not be read to its end, or its answer not awaited.
     pub fn fault(&self) -> Option<Cause> {
         self.fault.map(|fault| match fault {
             Fault::Slow => Cause::ClientTimeout,
+            Fault::Ended => Cause::Unavailable("draining"),
             Fault::Malformed => Cause::Request {
                 code: authsome_shared::code::Code::InvalidRequest,
                 reason: "chunks",

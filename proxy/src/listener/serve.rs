@@ -61,16 +61,20 @@ impl Shared {
         if let Err(error) = stream.set_nodelay(true) {
             return tracing::debug!(%peer, %error, "a connection failed at once");
         }
+        // One connection, one version of the settings.
+        let settings = self.settings.load_full();
+        let (limits, idle) = (settings.connections.limits(), settings.drain.idle());
         let (stream, alpn) = match tls {
             None => (Transport::Plain(stream), None),
-            Some(tls) => match self.handshake(stream, peer, &tls).await {
+            Some(tls) => match self.handshake(stream, peer, &tls, settings.tls.handshake()).await {
                 Some(agreed) => agreed,
                 None => return,
             },
         };
-        let mut connection = Connection::new(stream, peer, alpn, self.limits);
+        let ending = self.ends.of(stream.descriptor());
+        let mut connection = Connection::new(stream, peer, alpn, limits, ending);
         // Whoever has just shaken hands gets its moment, too.
-        let mut over = pin!(over(shutdown.clone(), self.idle));
+        let mut over = pin!(over(shutdown.clone(), idle));
         let protocol = tokio::select! {
             protocol = connection.protocol() => protocol,
             () = &mut over => return,
@@ -89,9 +93,10 @@ impl Shared {
         stream: TcpStream,
         peer: SocketAddr,
         tls: &Tls,
+        limit: Duration,
     ) -> Option<(Transport, Option<ALPN>)> {
         let accepting = TlsAcceptor::from(tls.server.clone()).accept(stream);
-        let error = match timeout(self.handshake_limit, accepting).await {
+        let error = match timeout(limit, accepting).await {
             Ok(Ok(stream)) => {
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let alpn = if h2 { ALPN::H2 } else { ALPN::H1 };
@@ -114,6 +119,7 @@ impl Shared {
         mut over: Pin<&mut impl Future<Output = ()>>,
     ) {
         let mut connection = Box::new(connection);
+        let idle = connection.idle_limit();
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {
             let head = tokio::select! {
@@ -133,7 +139,7 @@ impl Shared {
             }
             let mut session = ServerSession::new_http1(connection);
             match settings {
-                None => session.set_keepalive(Some(self.limits.idle.as_secs())),
+                None => session.set_keepalive(Some(idle.as_secs())),
                 Some(settings) => settings.apply_to_session(&mut session),
             }
             let Some(reused) = self.engine.process_new_http(session, shutdown).await else {

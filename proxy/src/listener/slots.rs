@@ -25,16 +25,17 @@ impl Full {
     }
 }
 
-/// The room there is; 0 stands for no bound.
+/// The room there is.
 pub struct Slots {
-    total: usize,
-    per_address: usize,
     open: IntGauge,
     taken: Mutex<Taken>,
 }
 
+/// What is taken of it, and the bounds; 0 stands for none.
 #[derive(Default)]
 struct Taken {
+    most: usize,
+    most_of_address: usize,
     total: usize,
     by_address: HashMap<IpAddr, usize>,
 }
@@ -47,18 +48,27 @@ pub struct Slot {
 
 impl Slots {
     pub fn new(total: usize, per_address: usize, open: IntGauge) -> Arc<Self> {
-        Arc::new(Self { total, per_address, open, taken: Mutex::default() })
+        let slots = Self { open, taken: Mutex::default() };
+        slots.bound(total, per_address);
+        Arc::new(slots)
+    }
+
+    /// Sets both bounds. What is open beyond a lower one stays.
+    pub fn bound(&self, total: usize, per_address: usize) {
+        let mut taken = self.taken.lock();
+        (taken.most, taken.most_of_address) = (total, per_address);
     }
 
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Result<Slot, Full> {
         let address = client(address);
         let mut taken = self.taken.lock();
-        if self.total != 0 && taken.total >= self.total {
+        if taken.most != 0 && taken.total >= taken.most {
             return Err(Full::Total);
         }
+        let most = taken.most_of_address;
         let of_address = taken.by_address.entry(address).or_insert(0);
         // Never 0 here when refused, so no entry is left behind.
-        if self.per_address != 0 && *of_address >= self.per_address {
+        if most != 0 && *of_address >= most {
             return Err(Full::Address);
         }
         *of_address += 1;
@@ -125,6 +135,18 @@ mod tests {
         let _one = slots.take(at("2001:db8:1:2::1")).expect("room");
         assert_eq!(slots.take(at("2001:db8:1:2:ffff::9")).err(), Some(Full::Address));
         assert!(slots.take(at("2001:db8:1:3::1")).is_ok());
+    }
+
+    #[test]
+    fn a_changed_bound_holds_from_the_next_connection_on() {
+        let slots = slots(2, 0);
+        let taken = [slots.take(at("192.0.2.1")), slots.take(at("192.0.2.1"))];
+        slots.bound(1, 1);
+        assert_eq!(slots.take(at("192.0.2.1")).err(), Some(Full::Total));
+        drop(taken);
+        let _one = slots.take(at("192.0.2.1")).expect("room again");
+        slots.bound(2, 1);
+        assert_eq!(slots.take(at("192.0.2.1")).err(), Some(Full::Address));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 pub mod fold;
 pub mod log;
+mod pause;
 
 use std::fs;
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ use anyhow::Context;
 use authsome_shared::id::PlatformId;
 use authsome_shared::snapshot::encoding::{self, Header};
 use log::{Entry, Log};
+use pause::Paused;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -57,13 +59,16 @@ pub struct Store {
     unfolded: Option<u64>,
     /// Nothing came up that a fold would lose.
     foldable: Arc<AtomicBool>,
+    /// The last revision that was kept.
+    revision: u64,
+    /// Another process writes here, or is about to.
+    paused: Option<Paused>,
 }
 
 impl Store {
-    /// Opens the folder and reads the last good configuration, if there is one.
-    pub fn open(dir: &Path) -> anyhow::Result<(Self, Option<Loaded>)> {
-        fs::create_dir_all(dir).with_context(|| format!("can't create {}", dir.display()))?;
-        let loaded = load(dir);
+    /// Opens the folder, of which everything up to where we stand was read. `folded` is the
+    /// revision of the base that was read.
+    pub fn open(dir: &Path, stands: Option<(PlatformId, u64)>, folded: Option<u64>) -> Self {
         let mut store = Self {
             dir: dir.to_owned(),
             log: None,
@@ -72,19 +77,19 @@ impl Store {
             fold_bytes: FOLD_BYTES,
             unfolded: None,
             foldable: Arc::new(AtomicBool::new(true)),
+            revision: 0,
+            paused: None,
         };
-        if let Some(loaded) = &loaded {
-            let platform = loaded.header.platform.clone();
-            let revision =
-                loaded.changes.last().map_or(loaded.header.revision, |last| last.revision);
+        if let Some((platform, revision)) = stands {
             store.begin_log(&platform, revision);
             store.platform = Some(platform);
-            store.unfolded = (!loaded.changes.is_empty()).then_some(revision);
+            store.unfolded = (folded != Some(revision)).then_some(revision);
         }
-        Ok((store, loaded))
+        store
     }
 
     fn begin_log(&mut self, platform: &PlatformId, revision: u64) {
+        self.revision = revision;
         self.log = Log::begin(&self.dir, platform, revision)
             .inspect_err(|error| tracing::error!(%error, "can't keep changes on disk"))
             .ok();
@@ -92,6 +97,9 @@ impl Store {
 
     /// Keeps a whole new snapshot, as it came.
     pub async fn replace(&mut self, platform: PlatformId, revision: u64, bytes: Vec<u8>) {
+        if let Some(paused) = &mut self.paused {
+            return paused.replace(platform, revision, bytes);
+        }
         self.wait_for_fold().await;
         let dir = self.dir.clone();
         let written = tokio::task::spawn_blocking(move || write_base(&dir, revision, &bytes)).await;
@@ -114,6 +122,9 @@ impl Store {
 
     /// Keeps one revision's changes.
     pub fn append(&mut self, revision: u64, changes: Vec<Value>) {
+        if let Some(paused) = &mut self.paused {
+            return paused.append(Entry { revision, changes });
+        }
         let Some(log) = &mut self.log else { return };
         if let Err(error) = log.append(&Entry { revision, changes }) {
             tracing::error!(%error, "can't keep a change on disk");
@@ -121,6 +132,7 @@ impl Store {
             self.log = None;
             return;
         }
+        self.revision = revision;
         self.unfolded = Some(revision);
         let base = newest_base(&self.dir).map_or(0, |(_, bytes)| bytes);
         if log.bytes() > self.fold_bytes.max(base / 2) {
@@ -169,9 +181,10 @@ impl Store {
     }
 
     async fn wait_for_fold(&mut self) {
-        if let Some(folding) = self.folding.take() {
+        if let Some(folding) = &mut self.folding {
             let _ = folding.await;
         }
+        self.folding = None;
     }
 
     /// The log's file, if something was appended that is not on the disk yet.
@@ -251,8 +264,10 @@ fn prune(dir: &Path) {
     }
 }
 
-fn load(dir: &Path) -> Option<Loaded> {
-    load_up_to(dir, u64::MAX)
+/// Reads the last good configuration, if there is one, and changes nothing.
+pub fn read(dir: &Path) -> anyhow::Result<Option<Loaded>> {
+    fs::create_dir_all(dir).with_context(|| format!("can't create {}", dir.display()))?;
+    Ok(load_up_to(dir, u64::MAX))
 }
 
 fn load_up_to(dir: &Path, limit: u64) -> Option<Loaded> {
@@ -263,7 +278,7 @@ fn load_up_to(dir: &Path, limit: u64) -> Option<Loaded> {
         match read {
             Ok((header, _)) if header.revision > limit => {}
             Ok((header, base)) => {
-                let changes = follow(dir, &header, limit);
+                let changes = follow(dir, &header.platform, header.revision, limit);
                 return Some(Loaded { header, base, changes });
             }
             Err(error) => tracing::error!(
@@ -276,12 +291,15 @@ fn load_up_to(dir: &Path, limit: u64) -> Option<Loaded> {
     None
 }
 
-/// Every logged change of the same platform that follows on the base without a gap.
-fn follow(dir: &Path, base: &Header, limit: u64) -> Vec<Entry> {
+/// Every logged change of the platform that follows on a revision without a gap.
+pub fn changes_after(dir: &Path, platform: &PlatformId, revision: u64) -> Vec<Entry> {
+    follow(dir, platform, revision, u64::MAX)
+}
+
+fn follow(dir: &Path, platform: &PlatformId, mut revision: u64, limit: u64) -> Vec<Entry> {
     let mut changes: Vec<Entry> = Vec::new();
-    let mut revision = base.revision;
     for (_, path) in list(dir, "deltas-", ".log") {
-        for entry in log::read(&path, &base.platform) {
+        for entry in log::read(&path, platform) {
             if entry.revision == revision + 1 && entry.revision <= limit {
                 revision = entry.revision;
                 changes.push(entry);

@@ -38,6 +38,9 @@ pub struct World {
     pub key: Key,
     /// The text of `key`.
     pub secret: String,
+    /// Further entities, and the secret of a further key.
+    pub more: Vec<Change>,
+    pub more_secret: String,
     pub config: Config,
     pub clock: Clock,
 }
@@ -83,18 +86,22 @@ impl World {
             },
             key,
             secret,
+            more: vec![],
+            more_secret: String::new(),
             config,
             clock: Clock::system(),
         }
     }
 
     pub fn changes(&self) -> Vec<Change> {
-        vec![
+        let mut changes = vec![
             Change::Settings(self.settings.clone()),
             Change::Workspace(self.workspace.clone()),
             Change::Application(Box::new(self.application.clone())),
             Change::Key(Box::new(self.key.clone())),
-        ]
+        ];
+        changes.extend(self.more.iter().cloned());
+        changes
     }
 
     pub fn upstream(&mut self) -> &mut WireUpstream {

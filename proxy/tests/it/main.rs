@@ -2,10 +2,12 @@
 //! in the test and speak the real protocols. Nothing is mocked inside the proxy.
 
 mod access_log;
+mod binary;
 mod clock;
 mod config;
 mod control;
 mod corpus;
+mod drain;
 mod explain;
 mod frames;
 mod framing;
@@ -17,12 +19,14 @@ mod ledger;
 mod limits;
 mod memory;
 mod metrics;
+mod reload;
 mod requests;
 mod startup;
 mod streams;
 mod timeouts;
 mod tls;
 mod traces;
+mod upgrade;
 mod upstream;
 mod upstream_health;
 mod upstream_tls;

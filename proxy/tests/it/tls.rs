@@ -39,7 +39,7 @@ impl Pair {
 }
 
 /// A client that trusts only this certificate.
-async fn connect(
+pub async fn connect(
     address: SocketAddr,
     name: &'static str,
     trusted: &CertificateDer<'static>,

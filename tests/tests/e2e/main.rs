@@ -19,4 +19,5 @@ mod rotation;
 mod settings;
 mod split;
 mod spoilt_files;
+mod upgrade;
 mod usage;

@@ -4,9 +4,10 @@ use authsome_shared::usage::UsageRecord;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ledger::frame::Frames;
 use crate::ledger::read::{Batch, Position, each_unshipped, next_batch};
 
-fn record(units: u32) -> UsageRecord {
+pub fn record(units: u32) -> UsageRecord {
     UsageRecord {
         at: 1_700_000_000_000,
         workspace: "ws_1".parse().expect("an id"),
@@ -27,12 +28,12 @@ fn settings(max_bytes: u64, segment_bytes: u64) -> config::Ledger {
     config::Ledger { max_bytes, segment_bytes, ..config::Ledger::default() }
 }
 
-fn open(dir: &Path, cursor: &Cursor) -> (Journal, usize) {
+pub fn open(dir: &Path, cursor: &Cursor) -> (Journal, usize) {
     Journal::open(dir, &settings(1 << 30, 2_000), cursor).expect("opened")
 }
 
 /// Ships everything, and tells each batch's epoch, first number and units.
-fn drain(journal: &Journal, cursor: &mut Cursor) -> Vec<(String, u64, Vec<u32>)> {
+pub fn drain(journal: &Journal, cursor: &mut Cursor) -> Vec<(String, u64, Vec<u32>)> {
     let mut position = Position::default();
     let mut batches = Vec::new();
     while let Some(batch) = next_batch(journal, cursor, &mut position).expect("read") {

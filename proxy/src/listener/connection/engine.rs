@@ -15,6 +15,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::Connection;
+use super::websocket::Frames;
 
 impl AsyncWrite for Connection {
     fn poll_write(
@@ -22,7 +23,18 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        if self.leave > 0 {
+            // Nothing may follow on a last word.
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(length)) = written
+            && *self.raw.get_mut()
+            && !self.multiplexed
+        {
+            self.frames.get_or_insert_with(Frames::new).pass(&bytes[..length]);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,13 +3,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::io::poll_read_buf;
 
+use super::websocket::{Frames, GOING_AWAY};
 use super::{Connection, Fault, READ_SIZE};
 
 /// While a request is served, the next ones are read ahead up to this, to notice a closed end.
@@ -117,6 +118,22 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Tells a WebSocket's client that we go, if that can be told between two messages.
+    fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.frames.as_ref().is_some_and(Frames::is_between) {
+            return Poll::Ready(());
+        }
+        while let rest @ [_, ..] = &GOING_AWAY[self.leave..] {
+            match ready!(Pin::new(&mut self.stream).poll_write(context, rest)) {
+                Ok(written @ 1..) => self.leave += written,
+                _ => return Poll::Ready(()),
+            }
+        }
+        Pin::new(&mut self.stream).poll_flush(context).map(|_| ())
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -124,6 +141,17 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.multiplexed {
+            return this.poll_raw(context, buffer);
+        }
+        if this.fault.is_none()
+            && this.head == 0
+            && this.ending.poll(*this.streaming.get_mut(), context)
+        {
+            ready!(this.poll_leave(context));
+            this.fault = Some(Fault::Ended);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if *this.raw.get_mut() {
             return this.poll_raw(context, buffer);
         }

@@ -28,9 +28,20 @@ fn delta(number: u64) -> Vec<Value> {
     vec![serde_json::to_value(workspace(number)).expect("JSON")]
 }
 
+/// As at a start.
+fn open(dir: &Path) -> (Store, Option<Loaded>) {
+    let loaded = read(dir).expect("read");
+    let base = loaded.as_ref().map(|loaded| loaded.header.clone());
+    let stands = base.as_ref().map(|base| {
+        let changes = &loaded.as_ref().expect("has a base").changes;
+        (base.platform.clone(), changes.last().map_or(base.revision, |it| it.revision))
+    });
+    (Store::open(dir, stands, base.map(|base| base.revision)), loaded)
+}
+
 /// The revision and the workspaces that a start would serve.
 fn found(dir: &Path) -> Option<(u64, usize)> {
-    let (_, loaded) = Store::open(dir).expect("opened");
+    let (_, loaded) = open(dir);
     let loaded = loaded?;
     let base = encoding::decode(&loaded.base).expect("whole");
     let revision = loaded.changes.last().map_or(base.header.revision, |it| it.revision);
@@ -38,7 +49,7 @@ fn found(dir: &Path) -> Option<(u64, usize)> {
 }
 
 async fn store(dir: &Path, bases: &[u64], upto: u64) -> Store {
-    let (mut store, _) = Store::open(dir).expect("opened");
+    let (mut store, _) = open(dir);
     for (i, revision) in bases.iter().enumerate() {
         store.replace(platform(), *revision, base(*revision)).await;
         let end = bases.get(i + 1).copied().unwrap_or(upto);
@@ -68,7 +79,7 @@ async fn a_restart_finds_the_base_and_every_change_since() {
     drop(store(dir.path(), &[3], 8).await);
     assert_eq!(found(dir.path()), Some((8, 8)));
     // And goes on from there.
-    let (mut store, _) = Store::open(dir.path()).expect("opened");
+    let (mut store, _) = open(dir.path());
     store.append(9, delta(9));
     assert_eq!(found(dir.path()), Some((9, 9)));
 }
@@ -81,7 +92,7 @@ async fn a_torn_tail_is_passed_over() {
     let bytes = fs::read(&path).expect("read");
     fs::write(&path, &bytes[..bytes.len() - 7]).expect("written");
     assert_eq!(found(dir.path()), Some((7, 7)));
-    let (mut store, _) = Store::open(dir.path()).expect("opened");
+    let (mut store, _) = open(dir.path());
     store.append(8, delta(8));
     assert_eq!(found(dir.path()), Some((8, 8)));
 }
@@ -238,4 +249,37 @@ proptest! {
         prop_assert!((6..=8).contains(&revision), "{revision}");
         prop_assert_eq!(workspaces as u64, revision);
     }
+}
+
+#[tokio::test]
+async fn changes_that_come_while_another_process_may_write_are_kept_or_left_to_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut store = store(dir.path(), &[5], 7).await;
+    store.pause().await;
+    store.append(8, delta(8));
+    assert_eq!(changes_after(dir.path(), &platform(), 6).len(), 1, "only the seventh is there");
+    // The other process begins where the folder ends, and fails.
+    drop(Store::open(dir.path(), Some((platform(), 7)), None));
+    store.append(9, delta(9));
+    store.resume().await;
+    store.append(10, delta(10));
+    assert_eq!(found(dir.path()), Some((10, 10)));
+    // The next one succeeds.
+    store.pause().await;
+    store.leave();
+    store.append(11, delta(11));
+    store.replace(platform(), 12, base(12)).await;
+    assert_eq!(found(dir.path()), Some((10, 10)));
+}
+
+#[tokio::test]
+async fn a_whole_snapshot_that_comes_while_another_process_may_write_is_kept() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut store = store(dir.path(), &[5], 7).await;
+    store.pause().await;
+    store.append(8, delta(8));
+    store.replace(platform(), 20, base(20)).await;
+    store.append(21, delta(21));
+    store.resume().await;
+    assert_eq!(found(dir.path()), Some((21, 21)));
 }

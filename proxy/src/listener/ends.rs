@@ -1,0 +1,113 @@
+//! When draining: what has not ended by itself ends now. Connections look at two flags while they
+//! wait for their client, and are woken when one of them changes. Until then this costs a lock at
+//! a connection's begin and end, and none that connections share in between.
+
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
+
+use parking_lot::Mutex;
+
+/// Of all connections.
+#[derive(Debug, Default)]
+pub struct Ends {
+    requests: AtomicBool,
+    streams: AtomicBool,
+    /// By descriptor, who waits for its client.
+    waiting: Mutex<HashMap<RawFd, Arc<Waiting>>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting(Mutex<Option<Waker>>);
+
+/// Of one connection; forgotten when dropped, which must be before its descriptor is closed.
+#[derive(Debug)]
+pub struct Ending {
+    ends: Arc<Ends>,
+    descriptor: RawFd,
+    waiting: Arc<Waiting>,
+}
+
+impl Ends {
+    /// For a new connection.
+    pub fn of(self: &Arc<Self>, descriptor: RawFd) -> Ending {
+        let waiting = Arc::<Waiting>::default();
+        self.waiting.lock().insert(descriptor, waiting.clone());
+        Ending { ends: self.clone(), descriptor, waiting }
+    }
+
+    /// Ends requests, but for streams.
+    pub fn end_requests(&self) {
+        self.requests.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Ends what was said to be a stream.
+    pub fn end_streams(&self) {
+        self.streams.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let waiting: Vec<_> = self.waiting.lock().values().cloned().collect();
+        for waker in waiting.iter().filter_map(|waiting| waiting.0.lock().take()) {
+            waker.wake();
+        }
+    }
+}
+
+impl Ending {
+    /// Is it to end now? Wakes the task when that changes.
+    pub fn poll(&self, streaming: bool, context: &Context<'_>) -> bool {
+        let over = || {
+            let flag = if streaming { &self.ends.streams } else { &self.ends.requests };
+            flag.load(Ordering::SeqCst)
+        };
+        if over() {
+            return true;
+        }
+        let mut waker = self.waiting.0.lock();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        drop(waker);
+        // It may have changed before there was somebody to wake.
+        over()
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.ends.waiting.lock().remove(&self.descriptor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_kind_ends_on_its_word_and_nothing_is_left_behind() {
+        let ends = Arc::new(Ends::default());
+        let wait = |descriptor, streaming| {
+            let end = ends.of(descriptor);
+            tokio::spawn(poll_fn(move |context| {
+                if end.poll(streaming, context) { Poll::Ready(()) } else { Poll::Pending }
+            }))
+        };
+        let (request, stream) = (wait(3, false), wait(4, true));
+        tokio::task::yield_now().await;
+        ends.end_requests();
+        request.await.expect("ended");
+        assert!(!stream.is_finished());
+        ends.end_streams();
+        stream.await.expect("ended");
+        wait(5, false).await.expect("at once");
+        assert!(ends.waiting.lock().is_empty());
+    }
+}
