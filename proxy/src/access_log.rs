@@ -28,14 +28,16 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The queue's entry; `off` has none.
 pub struct AccessLog {
-    lines: ArcSwapOption<SyncSender<Vec<u8>>>,
+    lines: ArcSwapOption<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
     rules: ArcSwap<Rules>,
     metrics: Arc<Metrics>,
 }
 
 /// A target that can be written to, and what writes to it.
-pub struct Opened(Option<(Arc<SyncSender<Vec<u8>>>, JoinHandle<()>)>);
+pub struct Opened(Option<(Arc<Queue>, JoinHandle<()>)>);
+
+type Queue = SyncSender<Vec<u8>>;
 
 impl AccessLog {
     /// Opens `log.access_log`: `stdout`, `off` or a path.
