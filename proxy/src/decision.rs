@@ -99,6 +99,9 @@ pub struct RateLimit<'a> {
     /// Whose setting it is: `key`, `application` or `plan`.
     #[serde(borrow)]
     pub level: Text<'a>,
+    /// `fast` or `strict`.
+    #[serde(borrow)]
+    pub mode: Text<'a>,
     pub requests: u32,
     pub window_ms: u64,
     pub burst: u32,

@@ -28,6 +28,7 @@ impl<'a> Decision<'a> {
         w.flag(self.rate_limit.is_some());
         if let Some(limit) = &self.rate_limit {
             w.text(&limit.level);
+            w.text(&limit.mode);
             w.number(limit.requests.into());
             w.number(limit.window_ms);
             w.number(limit.burst.into());
@@ -62,6 +63,7 @@ impl<'a> Decision<'a> {
         let rate_limit = if r.flag()? {
             Some(RateLimit {
                 level: r.text()?,
+                mode: r.text()?,
                 requests: r.small()?,
                 window_ms: r.number()?,
                 burst: r.small()?,
@@ -274,6 +276,7 @@ mod tests {
             units: Some(small),
             rate_limit: Some(RateLimit {
                 level: text.into(),
+                mode: text.into(),
                 requests: small,
                 window_ms: number,
                 burst: small,

@@ -164,8 +164,9 @@ fn write_text(out: &mut String, it: &Decision) -> fmt::Result {
     if let Some(limit) = &it.rate_limit {
         writeln!(
             out,
-            "  rate limit   {}'s: {} in {}, burst {}; {} left",
+            "  rate limit   {}'s, {}: {} in {}, burst {}; {} left",
             limit.level,
+            limit.mode,
             limit.requests,
             duration(limit.window_ms.saturating_mul(1_000)),
             limit.burst,
@@ -250,6 +251,7 @@ mod tests {
             retry_after: Some(6),
             rate_limit: Some(RateLimit {
                 level: "application".into(),
+                mode: "strict".into(),
                 requests: 10,
                 window_ms: 60_000,
                 burst: 10,

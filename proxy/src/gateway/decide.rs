@@ -17,7 +17,6 @@ use crate::denied::Cause;
 use crate::limit::Level;
 use crate::limit::quota::{Month, Quota};
 use crate::limit::rate::State;
-use crate::metrics::Mode;
 use crate::snapshot::entity::{Application, Key};
 use crate::upstream;
 
@@ -31,7 +30,7 @@ impl Gateway {
         let began = Instant::now();
         let checked = self.take_rate(&admitted.key, limit, nanos(now)).await;
         self.metrics.latency.rate_limit.observe(began.elapsed().as_secs_f64());
-        self.metrics.rate_limits.count(level, mode(limit), checked.is_ok());
+        self.metrics.rate_limits.count(level, limit.mode.into(), checked.is_ok());
         let (Ok(state) | Err(state)) = checked;
         ctx.rate = Some((state, nanos(now)));
         ctx.level = Some(level);
@@ -141,14 +140,6 @@ impl Gateway {
             });
         }
         Ok(())
-    }
-}
-
-/// As it is counted.
-fn mode(limit: RateLimit) -> Mode {
-    match limit.mode {
-        LimitMode::Fast => Mode::Fast,
-        LimitMode::Strict => Mode::Strict,
     }
 }
 

@@ -14,8 +14,8 @@ use crate::ctx::Ctx;
 use crate::decision::{Decision, Quota, RateLimit, Sample};
 use crate::denied::Cause;
 use crate::denied::kind::Kind;
-use crate::metrics::Outcome;
 use crate::metrics::label::Label;
+use crate::metrics::{Mode, Outcome};
 use crate::trace::{Attempt, Recorded};
 
 /// Longest part of a user agent's name that is kept, in bytes.
@@ -111,6 +111,7 @@ impl Gateway {
             units: admitted.map(|it| it.cost),
             rate_limit: ctx.rate.as_ref().zip(ctx.level).map(|((state, _), level)| RateLimit {
                 level: level.of_rate().into(),
+                mode: Mode::from(state.limit.mode).as_str().into(),
                 requests: state.limit.requests,
                 window_ms: state.limit.window_ms,
                 burst: state.limit.burst,

@@ -1,5 +1,6 @@
 //! Checks of rate limits, by whose limit it was, how it is enforced, and what came of it.
 
+use authsome_shared::snapshot::LimitMode;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use super::label::{Label, label};
@@ -12,6 +13,15 @@ label! {
         Fast => "fast",
         /// By a store that all share.
         Strict => "strict",
+    }
+}
+
+impl From<LimitMode> for Mode {
+    fn from(mode: LimitMode) -> Self {
+        match mode {
+            LimitMode::Fast => Self::Fast,
+            LimitMode::Strict => Self::Strict,
+        }
     }
 }
 

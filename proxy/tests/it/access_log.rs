@@ -77,6 +77,7 @@ async fn a_line_tells_what_decided_and_nothing_secret() {
         ("/route", "* /users/*".into()),
         ("/units", 1.into()),
         ("/rateLimit/level", "plan".into()),
+        ("/rateLimit/mode", "fast".into()),
         ("/rateLimit/requests", 1_000.into()),
         ("/rateLimit/remaining", 999.into()),
         ("/upstream", url.into()),

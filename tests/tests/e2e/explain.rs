@@ -64,7 +64,10 @@ async fn every_kind_of_answer_is_explained_by_what_decided_it() {
     let revision = said.lines().find_map(|line| line.trim().strip_prefix("revision "));
     let revision: u64 = revision.expect("a revision").trim().parse().expect("a number");
     assert!(revision > 0);
-    says(&said, &["admitted; the upstream answered 200", &upstream.url, "plan's: 100 in 1 s"]);
+    says(
+        &said,
+        &["admitted; the upstream answered 200", &upstream.url, "plan's, fast: 100 in 1 s"],
+    );
     says(&said, &[&application.id, &workspace, "/things HTTP/1.1"]);
     assert!(!said.contains("secret=1"), "{said}");
 
@@ -81,7 +84,7 @@ async fn every_kind_of_answer_is_explained_by_what_decided_it() {
     let limit = json!({ "requests": 2, "windowMs": 60_000, "burst": 2 });
     let limited = configure(json!({ "rateLimit": limit }), 429).await;
     let said = explain(&platform, &limited);
-    says(&said, &["refused, 429 rate_limit_exceeded", "application's: 2 in 60 s", "0 left"]);
+    says(&said, &["refused, 429 rate_limit_exceeded", "application's, fast: 2 in 60 s", "0 left"]);
     let later = said.lines().find_map(|line| line.trim().strip_prefix("revision "));
     assert!(later.expect("a revision").trim().parse::<u64>().expect("a number") > revision);
 
