@@ -8,7 +8,7 @@ use crate::api::http_client;
 use crate::call::Caller;
 use crate::platform::ready;
 use crate::process::Process;
-use crate::split::{Split, address, free_port, text};
+use crate::split::{self, Split, free_port};
 use crate::urls::Urls;
 use crate::wait;
 
@@ -17,7 +17,6 @@ pub struct Fleet {
     pub first: Split,
     /// The others.
     pub others: Vec<Member>,
-    env: Vec<(&'static str, String)>,
 }
 
 pub struct Member {
@@ -30,7 +29,7 @@ impl Fleet {
     pub async fn start(proxies: usize, env: &[(&'static str, &str)]) -> Self {
         let env: Vec<_> = env.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let first = Split::start_with(&env).await;
-        let mut fleet = Self { first, others: vec![], env };
+        let mut fleet = Self { first, others: vec![] };
         for _ in 1..proxies {
             fleet.join().await;
         }
@@ -65,21 +64,7 @@ impl Fleet {
     }
 
     fn spawn(&self, number: usize, urls: &Urls) -> Process {
-        let folder = self.folder(number);
-        let (listen, admin) = (address(&urls.proxy()), address(&urls.proxy_admin()));
-        let control = urls.control();
-        let args = [
-            "--data-dir",
-            text(&folder),
-            "--listen",
-            &listen,
-            "--admin-listen",
-            &admin,
-            "--control-url",
-            &control,
-        ];
-        let env: Vec<_> = self.env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Process::start("authsome-proxy", &args, &env)
+        split::proxy(&self.folder(number), urls, &urls.control(), &self.first.settings)
     }
 
     /// Where every proxy is reached.

@@ -125,24 +125,11 @@ impl Split {
 
     /// Starts the proxy only.
     pub fn spawn_proxy(&self) -> Process {
-        let folder = self.proxy_dir();
-        let (listen, admin) = (address(&self.urls.proxy()), address(&self.urls.proxy_admin()));
         let control = match &self.link {
             Some(link) => format!("http://{}", link.address()),
             None => self.urls.control(),
         };
-        let args = [
-            "--data-dir",
-            text(&folder),
-            "--listen",
-            &listen,
-            "--admin-listen",
-            &admin,
-            "--control-url",
-            &control,
-        ];
-        let settings: Vec<_> = self.settings.iter().map(|(name, it)| (*name, &**it)).collect();
-        Process::start("authsome-proxy", &args, &settings)
+        proxy(&self.proxy_dir(), &self.urls, &control, &self.settings)
     }
 
     /// Has the process that serves replaced by a new one, and waits until that serves. The one
@@ -238,6 +225,29 @@ impl Drop for Successor {
     }
 }
 
+/// Starts a proxy with its data in a folder, at its place in `urls`, with settings as its
+/// environment.
+pub(crate) fn proxy(
+    folder: &Path,
+    urls: &Urls,
+    control: &str,
+    settings: &[(&'static str, String)],
+) -> Process {
+    let (listen, admin) = (address(&urls.proxy()), address(&urls.proxy_admin()));
+    let args = [
+        "--data-dir",
+        text(folder),
+        "--listen",
+        &listen,
+        "--admin-listen",
+        &admin,
+        "--control-url",
+        control,
+    ];
+    let settings: Vec<_> = settings.iter().map(|(name, it)| (*name, &**it)).collect();
+    Process::start("authsome-proxy", &args, &settings)
+}
+
 /// A port that nobody listens on, below the range from which outgoing connections take theirs, so
 /// that it is still free after a restart.
 pub fn free_port() -> u16 {
@@ -254,10 +264,10 @@ fn modified(file: &Path) -> Option<SystemTime> {
     file.metadata().and_then(|meta| meta.modified()).ok()
 }
 
-pub(crate) fn address(url: &str) -> String {
+fn address(url: &str) -> String {
     url.strip_prefix("http://").expect("a plain URL").to_owned()
 }
 
-pub(crate) fn text(path: &Path) -> &str {
+fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }

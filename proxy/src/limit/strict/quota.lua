@@ -5,13 +5,7 @@
 -- Answers { granted, units used, wait (µs), age (µs), born (µs since the epoch) }.
 -- While this server's memory is young, or knows nothing of the counter, it learns from those who
 -- ask; what they know contains what they owe.
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local born = tonumber(redis.call('GET', KEYS[2]) or nil)
-if not born then
-  born = now
-  redis.call('SET', KEYS[2], string.format('%.0f', now))
-end
+-- `now` and `born` come from born.lua.
 local kept = tonumber(redis.call('GET', KEYS[1]) or nil)
 local used = math.max(0, (kept or 0) - ARGV[3])
 if not kept or now - born < 60000000 then

@@ -4,13 +4,7 @@
 -- Answers { granted, level (µs), wait (µs), age (µs), born (µs since the epoch) }.
 -- The level is the time until the bucket is full again; it is kept as "level at", for no longer.
 -- A bucket that is not kept is full: who asks mistrusts that for a while after `born`.
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local born = tonumber(redis.call('GET', KEYS[2]) or nil)
-if not born then
-  born = now
-  redis.call('SET', KEYS[2], string.format('%.0f', now))
-end
+-- `now` and `born` come from born.lua.
 local step = ARGV[2] / ARGV[1]
 local capacity = step * ARGV[3]
 local level = 0
