@@ -8,7 +8,7 @@
 //! Needs the peer's program; ends what it starts.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -37,16 +37,18 @@ async fn main() {
     let pem = made.cert.pem() + &made.signing_key.serialize_pem();
     fs::write(dir.path().join("c.pem"), pem).expect("written");
     let ports: Ports = std::array::from_fn(|_| free_port());
-    let mut peer = match which.as_str() {
-        "nginx" => start("nginx", &nginx(dir.path(), ports, &upstream.url), dir.path()),
-        "haproxy" => start("haproxy", &haproxy(dir.path(), ports, &upstream.url), dir.path()),
+    let config = match which.as_str() {
+        "nginx" => nginx(dir.path(), ports, &upstream.url),
+        "haproxy" => haproxy(dir.path(), ports, &upstream.url),
         _ => panic!("name a peer: nginx or haproxy"),
     };
+    let peer = Peer::start(&which, &config, dir.path());
     let open = async || tokio::net::TcpStream::connect(("127.0.0.1", ports[0])).await.ok();
     drop(wait::until("it listens", SOON, open).await);
 
     let target = Target {
         address: ([127, 0, 0, 1], ports[0]).into(),
+        h2: ([127, 0, 0, 1], ports[1]).into(),
         tls: Some((([127, 0, 0, 1], ports[2]).into(), made.cert.der().clone())),
         prefix: String::new(),
         authorization: "none".into(),
@@ -56,10 +58,7 @@ async fn main() {
     let mix = Mix::start(&target);
     mix.more(STRETCH).await;
     for _ in 0..upgrades {
-        match which.as_str() {
-            "nginx" => replace_nginx(dir.path()).await,
-            _ => signal("USR2", &peer.id().to_string()),
-        }
+        peer.replace().await;
         mix.more(STRETCH).await;
     }
     let total = mix.stop().await;
@@ -69,23 +68,49 @@ async fn main() {
         total.failures(),
         total.answers()
     );
-    let last = match which.as_str() {
-        "nginx" => pid(dir.path()),
-        _ => peer.id().to_string(),
-    };
-    signal("TERM", &last);
-    peer.wait().expect("a child");
 }
 
-fn start(name: &str, config: &str, dir: &Path) -> Child {
-    let file = dir.join("config");
-    fs::write(&file, config).expect("written");
-    let mut command = Command::new(name);
-    match name {
-        "nginx" => command.arg("-c").arg(&file),
-        _ => command.arg("-W").arg("-f").arg(&file).arg("-p").arg(dir.join("pid")),
-    };
-    command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"))
+/// Ended when it is dropped.
+struct Peer {
+    child: Child,
+    dir: PathBuf,
+    /// It puts itself into the background, and its master changes.
+    is_nginx: bool,
+}
+
+impl Peer {
+    fn start(name: &str, config: &str, dir: &Path) -> Self {
+        let file = dir.join("config");
+        fs::write(&file, config).expect("written");
+        // nginx starts its successor by the path by which it was started itself.
+        let found = Command::new("which").arg(name).output().expect("which runs").stdout;
+        let mut command = Command::new(String::from_utf8(found).expect("a path").trim());
+        match name {
+            "nginx" => command.arg("-c").arg(&file),
+            _ => command.arg("-W").arg("-f").arg(&file).arg("-p").arg(dir.join("pid")),
+        };
+        let child = command.spawn().unwrap_or_else(|error| panic!("no {name}: {error}"));
+        Self { child, dir: dir.to_owned(), is_nginx: name == "nginx" }
+    }
+
+    fn pid(&self) -> String {
+        if self.is_nginx { pid(&self.dir) } else { self.child.id().to_string() }
+    }
+
+    async fn replace(&self) {
+        if self.is_nginx {
+            replace_nginx(&self.dir).await;
+        } else {
+            signal("USR2", &self.pid());
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        signal("TERM", &self.pid());
+        let _ = self.child.wait();
+    }
 }
 
 fn nginx(dir: &Path, [plain, h2, tls]: Ports, upstream: &str) -> String {

@@ -29,6 +29,8 @@ const BODY: usize = 3_000;
 #[derive(Clone)]
 pub struct Target {
     pub address: SocketAddr,
+    /// Where HTTP/2 by prior knowledge is spoken; most have it at the same address.
+    pub h2: SocketAddr,
     /// Where TLS is spoken, and the certificate to expect, for the name `localhost`.
     pub tls: Option<(SocketAddr, CertificateDer<'static>)>,
     /// Before `/things` and `/sum`.
@@ -233,7 +235,7 @@ impl Client {
         while self.goes_on() {
             let connected = match (self.kind, &self.target.tls) {
                 ("h2-tls", Some((address, trusted))) => connect_tls(*address, trusted).await,
-                _ => match TcpStream::connect(self.target.address).await {
+                _ => match TcpStream::connect(self.target.h2).await {
                     Ok(stream) => handshake(stream).await,
                     Err(error) => Err(error.to_string()),
                 },

@@ -103,8 +103,10 @@ async fn run(upgrades: u64, stretch: u64, clients: usize) {
     let before = upstream.requests();
 
     let proxy = split.urls.proxy();
+    let address = proxy.strip_prefix("http://").expect("plain").parse().expect("an address");
     let target = Target {
-        address: proxy.strip_prefix("http://").expect("plain").parse().expect("an address"),
+        address,
+        h2: address,
         tls: Some((tls.parse().expect("an address"), made.cert.der().clone())),
         prefix: format!("/v1/{}", application.id),
         authorization: format!("Bearer {}", application.secret_key),
