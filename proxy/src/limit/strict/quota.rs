@@ -17,8 +17,8 @@ pub(super) struct Line {
     limit: u64,
     month: Month,
     counter: Arc<Counter>,
-    /// The month's units when the store was lost, while it is away.
-    lost_at: Option<u64>,
+    /// While the store is away: what this proxy may still take of what was left then.
+    share: Option<u64>,
 }
 
 const LIFETIME: Duration = Duration::from_secs(1);
@@ -43,11 +43,12 @@ impl Line {
 
     /// Takes units without the store: this proxy's share of what was left.
     fn take_alone(&mut self, units: u64, proxies: u32) -> bool {
-        let lost_at = *self.lost_at.get_or_insert_with(|| self.counter.used(self.month));
-        let rest = self.limit.saturating_sub(lost_at);
-        let own = lost_at.saturating_add(rest / u64::from(proxies));
-        let taken = self.counter.take(self.month, units, own);
+        let rest = || self.limit.saturating_sub(self.counter.used(self.month));
+        let share = *self.share.get_or_insert_with(|| rest() / u64::from(proxies));
+        // The counter goes on learning what the others use; that is not of this share.
+        let taken = units <= share && self.counter.take(self.month, units, self.limit);
         if taken {
+            self.share = Some(share - units);
             self.lease.debt += units;
         }
         taken
@@ -65,10 +66,14 @@ impl Strict {
             limit: *limit,
             month,
             counter: counter.clone(),
-            lost_at: None,
+            share: None,
         });
         let Some(store) = self.store() else {
-            return line.lock().take_alone(units, proxies);
+            return match self.store {
+                Some(_) => line.lock().take_alone(units, proxies),
+                // Nothing to be exact by: as any other quota.
+                None => counter.take(month, units, *limit),
+            };
         };
         let (begun, ask) = {
             let mut line = line.lock();
@@ -117,7 +122,7 @@ impl Strict {
                 Ok(reply) => reply,
                 Err(failed) => return line.lease.fail(ask, failed.granted),
             };
-            line.lost_at = None;
+            line.share = None;
             next = line.lease.answer(ask, reply, bounds, Instant::now());
         }
     }
@@ -138,5 +143,29 @@ impl Strict {
     /// Gives everything back that is held, at a shutdown.
     pub async fn close(self: &Arc<Self>) {
         self.surrender(Instant::now() + LIFETIME).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alone_a_proxy_takes_its_share_whatever_the_others_use_meanwhile() {
+        let month = Month::parse("2026-11").expect("a month");
+        let counter = Arc::new(Counter::default());
+        counter.recount(month, 20);
+        let lease = Lease::new(Instant::now());
+        let mut line = Line { lease, limit: 100, month, counter, share: None };
+        for _ in 0..20 {
+            assert!(line.take_alone(1, 2));
+        }
+        // The other proxy's part, as the control plane tells it.
+        line.counter.recount(month, 40);
+        for _ in 0..20 {
+            assert!(line.take_alone(1, 2), "half of the eighty that were left are its own");
+        }
+        assert!(!line.take_alone(1, 2));
+        assert_eq!((line.counter.used(month), line.lease.debt), (100, 40));
     }
 }

@@ -100,9 +100,8 @@ impl Strict {
             return checked;
         };
         let terms = Terms::of(limit, self.rate_lifetime);
-        if !store.remembers(terms.refill) {
-            bucket.check(limit, proxies, now)?;
-        }
+        let forgetful = !store.remembers(terms.refill);
+        let own = if forgetful { Some(bucket.check(limit, proxies, now)?) } else { None };
         let line = self.rate_line(name, bucket, limit);
         let instant = Instant::now();
         let (begun, ask) = {
@@ -118,7 +117,8 @@ impl Strict {
             Begun::Waiting(receiver) => self.verdict(store, receiver).await,
         };
         let Some(verdict) = verdict else {
-            let checked = bucket.check(limit, proxies, now);
+            // What was taken of the share above is not taken twice.
+            let checked = own.map_or_else(|| bucket.check(limit, proxies, now), Ok);
             if checked.is_ok() {
                 line.lock().lease.debt += 1;
             }
