@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::applications::{self, provision};
+use crate::audit::chain;
 use crate::db::Topic;
 use crate::error::Error;
 use crate::identity::{session, throttle};
 use crate::jobs::{self, Claimed, Job};
-use crate::{revisions, workspaces};
+use crate::{idempotency, revisions, workspaces};
 
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
@@ -180,6 +181,8 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     revisions::prune(&mut tx, before).await?;
     session::prune(&mut tx).await?;
     throttle::prune(&mut tx).await?;
+    idempotency::prune(&mut tx).await?;
+    chain::checkpoint(&mut tx, &app.sealer).await?;
     let mut forgotten = applications::purge(&mut tx).await?;
     forgotten.extend(workspaces::purge(&mut tx).await?);
     if !forgotten.is_empty() {
