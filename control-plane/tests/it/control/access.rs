@@ -47,10 +47,13 @@ const TABLE: &[(&str, Expected)] = &[
     ("get_reconciliation", [200, 200, 200, 200, 403, 404, 401]),
     // For the platform's admins, whatever their workspaces.
     ("list_proxies", [403, 403, 403, 403, 403, 403, 401]),
+    ("list_audit", [200, 200, 403, 403, 403, 404, 401]),
+    ("export_audit", [200, 200, 403, 403, 403, 404, 401]),
+    ("list_platform_audit", [403, 403, 403, 403, 403, 403, 401]),
 ];
 
 /// A fresh workspace for one request, and what stands in the operation's path.
-struct Scene {
+pub struct Scene {
     workspace: String,
     application: Option<String>,
     key: Option<String>,
@@ -59,7 +62,13 @@ struct Scene {
 
 impl Scene {
     /// As the operation needs it before it can succeed.
-    async fn of(app: &TestApp, owner: &Client, bystander: &Client, path: &str, id: &str) -> Self {
+    pub async fn of(
+        app: &TestApp,
+        owner: &Client,
+        bystander: &Client,
+        path: &str,
+        id: &str,
+    ) -> Self {
         let workspace = owner.workspace("pro").await;
         let mut scene = Self { workspace, application: None, key: None, member: None };
         if path.contains("{applicationId}") {
@@ -88,7 +97,7 @@ impl Scene {
         scene
     }
 
-    fn path(&self, template: &str) -> String {
+    pub fn path(&self, template: &str) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         template
             .replace("{workspaceId}", &self.workspace)
@@ -104,7 +113,7 @@ impl Scene {
 }
 
 /// A body that the operation accepts.
-fn body(id: &str, n: usize, refresh_token: &str) -> Value {
+pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
     match id {
         "register" => json!({
             "email": format!("new{n}@example.com"), "password": PASSWORD, "name": "New",
