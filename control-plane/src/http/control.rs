@@ -46,4 +46,5 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(usage::get_usage))
         .routes(routes!(usage::get_reconciliation))
         .routes(routes!(proxies::list_proxies))
+        .routes(routes!(workspaces::transfer_ownership))
 }

@@ -1,6 +1,6 @@
 //! Workspaces.
 
-use authsome_shared::id::{UserId, WorkspaceId};
+use authsome_shared::id::{MemberId, UserId, WorkspaceId};
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::page::{Page, PageParams};
-use crate::workspaces::{self, NewWorkspace, Plan, Status, Workspace, WorkspaceChange};
+use crate::workspaces::{self, NewWorkspace, Plan, Status, Workspace, WorkspaceChange, member};
 
 /// A workspace.
 #[derive(Debug, Serialize, ToSchema)]
@@ -214,6 +214,38 @@ pub async fn restore_workspace(
     let (access, workspace) =
         workspaces::access(&mut tx, &actor, &id, Permission::DeleteWorkspace).await?;
     let workspace = workspaces::restore(&mut tx, &access, workspace).await?;
+    tx.commit().await?;
+    Ok(Json(workspace.into()))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TransferOwnership {
+    /// An active member.
+    member_id: MemberId,
+}
+
+/// Hand the workspace over to a member: it becomes the owner, the caller an admin.
+#[utoipa::path(
+    post, path = "/control/v1/workspaces/{workspaceId}/transfer-ownership", tag = "workspaces",
+    security(("bearer" = [])), params(("workspaceId" = WorkspaceId, Path)),
+    request_body = TransferOwnership,
+    responses(
+        (status = 200, description = "The workspace, with its new owner", body = WorkspaceBody),
+        (status = 409, description = "The member is not active, or is the caller", body = ErrorBody),
+        Failures, Refusals,
+    ),
+)]
+pub async fn transfer_ownership(
+    State(app): State<App>,
+    SignedIn(actor): SignedIn,
+    Path(id): Path<WorkspaceId>,
+    Json(input): Json<TransferOwnership>,
+) -> Result<Json<WorkspaceBody>> {
+    let mut tx = app.db.write().await?;
+    let (access, mut workspace) =
+        workspaces::access(&mut tx, &actor, &id, Permission::ManageOwners).await?;
+    member::transfer_ownership(&mut tx, &access, &mut workspace, &input.member_id).await?;
     tx.commit().await?;
     Ok(Json(workspace.into()))
 }

@@ -1,5 +1,6 @@
-//! Who may do what: every operation of the API, for every role, for a member of another workspace
-//! and for nobody. A new operation fails the test until it has its row.
+//! Who may do what: every operation of the API, for every role, for a member of another workspace,
+//! for nobody, for a suspended member, and for an admin of the platform who is no member. A new
+//! operation fails the test until it has its row.
 
 use authsome_control_plane::actor::Role;
 use axum::http::Method;
@@ -13,8 +14,10 @@ type Expected = [u16; 7];
 
 const ANYBODY_SIGNED_IN: Expected = [200, 200, 200, 200, 200, 200, 401];
 const MEMBERS: Expected = [200, 200, 200, 200, 200, 404, 401];
+/// To a platform admin what `ADMIN_TABLE` says.
+const PLATFORM_ADMINS: Expected = [403, 403, 403, 403, 403, 403, 401];
 
-const TABLE: [(&str, Expected); 29] = [
+const TABLE: &[(&str, Expected)] = &[
     ("register", [201; 7]),
     ("login", [200; 7]),
     ("refresh", [200; 7]),
@@ -45,9 +48,19 @@ const TABLE: [(&str, Expected); 29] = [
     ("rotate_key", [201, 201, 201, 403, 403, 404, 401]),
     ("get_usage", [200, 200, 200, 200, 403, 404, 401]),
     ("get_reconciliation", [200, 200, 200, 200, 403, 404, 401]),
-    // For the platform's admins, whatever their workspaces.
-    ("list_proxies", [403, 403, 403, 403, 403, 403, 401]),
+    ("list_proxies", PLATFORM_ADMINS),
+    ("transfer_ownership", [200, 403, 403, 403, 403, 404, 401]),
 ];
+
+/// What is open to the platform's admins is open to them alone, and nothing else is because of it:
+/// elsewhere they are what a stranger is. The rows of `PLATFORM_ADMINS`, with what an admin is
+/// answered.
+const ADMIN_TABLE: &[(&str, u16)] = &[("list_proxies", 200)];
+
+/// Expected status of a platform admin who is not a member.
+fn of_platform_admin(id: &str, expected: &Expected) -> u16 {
+    ADMIN_TABLE.iter().find(|(name, _)| *name == id).map_or(expected[5], |(_, status)| *status)
+}
 
 /// A fresh workspace for one request, and what stands in the operation's path.
 struct Scene {
@@ -70,7 +83,7 @@ impl Scene {
             let application = scene.application.as_ref().unwrap();
             scene.key = Some(text(&owner.key(application).await["id"]));
         }
-        if path.contains("{memberId}") {
+        if path.contains("{memberId}") || id == "transfer_ownership" {
             scene.member = Some(app.add_member(&scene.workspace, bystander, Role::Viewer).await);
         }
         match id {
@@ -104,7 +117,7 @@ impl Scene {
 }
 
 /// A body that the operation accepts.
-fn body(id: &str, n: usize, refresh_token: &str) -> Value {
+fn body(id: &str, n: usize, refresh_token: &str, member: &str) -> Value {
     match id {
         "register" => json!({
             "email": format!("new{n}@example.com"), "password": PASSWORD, "name": "New",
@@ -118,6 +131,7 @@ fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "update_member" => json!({ "role": "billing" }),
         "accept_invitation" => json!({ "token": "inv_none" }),
         "create_key" => json!({ "name": "Named", "type": "secret" }),
+        "transfer_ownership" => json!({ "memberId": member }),
         _ => json!({}),
     }
 }
@@ -130,14 +144,17 @@ async fn every_operation_is_open_to_exactly_these() {
     let member = app.sign_up("member").await;
     let stranger = app.sign_up("stranger").await;
     let bystander = app.sign_up("bystander").await;
+    let platform_admin = app.sign_up_admin("platform-admin").await;
     stranger.workspace("pro").await;
 
     let operations = operations();
-    for (id, _) in &TABLE {
+    for (id, expected) in TABLE {
         assert!(
             operations.iter().any(|(_, _, operation)| operation["operationId"] == *id),
             "{id} is in the table and not in the API"
         );
+        let for_admins = ADMIN_TABLE.iter().any(|(name, _)| name == id);
+        assert_eq!(for_admins, *expected == PLATFORM_ADMINS, "{id}: both tables or none");
     }
     let mut wrong = vec![];
     for (template, method, operation) in operations {
@@ -145,7 +162,9 @@ async fn every_operation_is_open_to_exactly_these() {
         let Some((_, expected)) = TABLE.iter().find(|(name, _)| *name == id) else {
             panic!("{id} has no row in the access table: who may call it?");
         };
-        for (n, status) in expected.iter().enumerate() {
+        // A suspended member is a stranger.
+        let further = [expected[5], of_platform_admin(&id, expected)];
+        for (n, status) in expected.iter().chain(&further).enumerate() {
             let scene = Scene::of(&app, &owner, &bystander, &template, &id).await;
             let role = Role::ALL.get(n).copied();
             let mut caller = match n {
@@ -155,21 +174,37 @@ async fn every_operation_is_open_to_exactly_these() {
                     member.clone()
                 }
                 5 => stranger.clone(),
-                _ => app.anonymous(),
+                6 => app.anonymous(),
+                7 => {
+                    app.add_member(&scene.workspace, &member, Role::Owner).await;
+                    app.suspend_member(&scene.workspace, &member).await;
+                    member.clone()
+                }
+                _ => platform_admin.clone(),
             };
-            if id == "logout" && n < 6 || id == "refresh" {
+            if id == "logout" && n != 6 || id == "refresh" {
                 // A session of its own, since this one ends.
-                let email = if n < 6 { caller.email() } else { "owner@example.com".into() };
+                let email = if n != 6 { caller.email() } else { "owner@example.com".into() };
                 let credentials = json!({ "email": email, "password": PASSWORD });
                 let path = "/control/v1/auth/login";
                 let signed_in = app.anonymous().post(path, credentials).await.json(200);
                 caller.be(&signed_in);
             }
-            let body = body(&id, n, &caller.refresh_token);
+            let member = scene.member.as_deref().unwrap_or_default();
+            let body = body(&id, n, &caller.refresh_token, member);
             let answered = scene.send(&caller, &method, &template, body).await;
             if answered != *status {
-                let who =
-                    ["owner", "admin", "developer", "billing", "viewer", "stranger", "nobody"];
+                let who = [
+                    "owner",
+                    "admin",
+                    "developer",
+                    "billing",
+                    "viewer",
+                    "stranger",
+                    "nobody",
+                    "suspended owner",
+                    "platform admin",
+                ];
                 wrong.push(format!("{id} as {}: {answered}, not {status}", who[n]));
             }
         }

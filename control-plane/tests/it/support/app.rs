@@ -147,6 +147,15 @@ impl TestApp {
         id.to_string()
     }
 
+    /// Shuts a member out, also of a deleted workspace.
+    pub async fn suspend_member(&self, workspace: &str, user: &Client) {
+        let mut tx = self.write().await;
+        let update =
+            "update members set status = 'suspended' where workspace_id = $1 and user_id = $2";
+        execute!(tx, sqlx::query(update).bind(workspace).bind(user.id())).unwrap();
+        tx.commit().await.unwrap();
+    }
+
     pub async fn read(&self) -> Tx {
         self.app.db.read().await.unwrap()
     }
