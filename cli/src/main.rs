@@ -1,6 +1,7 @@
 //! `authsome`: the platform's command line. `authsome up` runs both planes in one process;
-//! `authsome explain` says what decided a request.
+//! `authsome explain` says what decided a request; `authsome admin` who is the platform's admin.
 
+mod admin;
 mod explain;
 mod up;
 
@@ -25,6 +26,8 @@ enum Command {
     Up(up::Arguments),
     /// Say which key, limit, configuration and upstream decided a request, and why.
     Explain(explain::Arguments),
+    /// Say who is an admin of the platform, and make or unmake one.
+    Admin(admin::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Up(arguments) => up::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Admin(arguments) => admin::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

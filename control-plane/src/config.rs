@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::db::Location;
+use crate::identity::user::{is_email, normalise_email};
 
 /// The documented defaults.
 pub const DEFAULTS: &str = include_str!("../../config/control-plane.toml");
@@ -93,6 +94,8 @@ pub struct Nodes {
 pub struct Platform {
     pub master_key: Secret<String>,
     pub dashboard_url: String,
+    #[serde(deserialize_with = "addresses")]
+    pub admins: Vec<String>,
 }
 
 impl Default for Platform {
@@ -100,6 +103,7 @@ impl Default for Platform {
         Self {
             master_key: Secret::default(),
             dashboard_url: "http://127.0.0.1:8080/dashboard".into(),
+            admins: vec![],
         }
     }
 }
@@ -241,6 +245,9 @@ impl Config {
     fn validate(&self) -> anyhow::Result<()> {
         check_http_url("proxy.public_url", &self.proxy.public_url)?;
         check_http_url("platform.dashboard_url", &self.platform.dashboard_url)?;
+        for address in &self.platform.admins {
+            ensure!(is_email(address), "platform.admins: {address:?} is no e-mail address");
+        }
         self.applications.default_upstream()?;
         ensure!(self.applications.provision_attempts > 0, "applications.provision_attempts is 0");
         ensure!(self.identity.access_token_seconds > 0, "identity.access_token_seconds is 0");
@@ -264,8 +271,8 @@ impl Config {
     }
 }
 
-/// A list of networks, or, as in an environment variable, one text with commas.
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+/// A list of texts, or, as in an environment variable, one text with commas.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Given {
@@ -276,8 +283,18 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
         Given::List(texts) => texts,
         Given::Text(text) => text.split(',').map(ToOwned::to_owned).collect(),
     };
-    let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-    texts
+    let texts = texts.iter().map(|text| text.trim().to_owned());
+    Ok(texts.filter(|text| !text.is_empty()).collect())
+}
+
+/// E-mail addresses, as they are compared.
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(texts(deserializer)?.iter().map(|text| normalise_email(text)).collect())
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    texts(deserializer)?
+        .iter()
         .map(|text| {
             let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             net.map_err(|_| {
@@ -357,6 +374,7 @@ mod tests {
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("[applications]\ndefault_upstream = \"ftp://x\"", "applications.default_upstream"),
             ("[mail]\nfrom = \"nobody\"", "mail.from"),
+            ("[platform]\nadmins = [\"nobody\"]", "platform.admins"),
             ("[egress]\nallow = [\"everywhere\"]", "everywhere"),
             ("[proxy\n", "expected"),
         ] {

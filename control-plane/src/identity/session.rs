@@ -5,9 +5,9 @@ use authsome_shared::id::{SessionId, UserId};
 use authsome_shared::secret::Secret;
 use chrono::TimeDelta;
 
-use super::throttle;
 use super::token::{OneTimeToken, digest};
 use super::user::{self, NewUser, User};
+use super::{admin, throttle};
 use crate::actor::Actor;
 use crate::app::App;
 use crate::db::Tx;
@@ -76,6 +76,7 @@ async fn open(tx: &mut Tx, app: &App, user: User) -> Result<SignIn> {
     let now = tx.now();
     let session = SessionId::new();
     let lifetime = TimeDelta::days(app.config.identity.refresh_token_days.into());
+    admin::check_enabled(tx, &user.id).await?;
     execute!(
         tx,
         sqlx::query(
@@ -203,7 +204,8 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
             "select users.id, users.email, users.platform_admin from sessions \
              join users on users.id = sessions.user_id \
              where sessions.id = $1 and sessions.user_id = $2 \
-             and sessions.revoked_at is null and sessions.expires_at > $3"
+             and sessions.revoked_at is null and sessions.expires_at > $3 \
+             and users.disabled_at is null"
         )
         .bind(&claims.sid)
         .bind(&claims.sub)

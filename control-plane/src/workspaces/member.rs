@@ -62,6 +62,15 @@ pub async fn role_of(tx: &mut Tx, workspace: &WorkspaceId, user: &UserId) -> Res
     Ok(row.map(|(role,)| role))
 }
 
+/// How many members and invitations a workspace has.
+pub async fn count(tx: &mut Tx, workspace: &WorkspaceId) -> Result<u64> {
+    let (count,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as("select count(*) from members where workspace_id = $1").bind(workspace)
+    )?;
+    Ok(count.unsigned_abs())
+}
+
 /// Members and invitations, oldest first.
 pub async fn list(tx: &mut Tx, access: &Access, page: PageParams) -> Result<Page<Member>> {
     let (total,): (i64,) = fetch_one!(

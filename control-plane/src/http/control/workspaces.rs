@@ -26,6 +26,9 @@ pub struct WorkspaceBody {
     slug: String,
     plan: Plan,
     status: Status,
+    /// Why the platform suspended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspended_reason: Option<String>,
     owner_id: UserId,
     #[schema(value_type = Object)]
     metadata: Map<String, Value>,
@@ -46,6 +49,7 @@ impl From<Workspace> for WorkspaceBody {
             slug: workspace.slug,
             plan: workspace.plan,
             status: workspace.status,
+            suspended_reason: workspace.suspended_reason,
             owner_id: workspace.owner_id,
             metadata: workspace.metadata.0,
             created_at: workspace.created_at,

@@ -3,11 +3,12 @@
 //! operation fails the test until it has its row.
 
 use authsome_control_plane::actor::Role;
+use authsome_control_plane::execute;
 use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::openapi::operations;
-use crate::support::{Client, PASSWORD, TestApp, text};
+use crate::support::{Client, FakeProxy, PASSWORD, TestApp, text};
 
 /// Expected statuses of owner, admin, developer, billing, viewer, a stranger, and nobody.
 type Expected = [u16; 7];
@@ -50,12 +51,38 @@ const TABLE: &[(&str, Expected)] = &[
     ("get_reconciliation", [200, 200, 200, 200, 403, 404, 401]),
     ("list_proxies", PLATFORM_ADMINS),
     ("transfer_ownership", [200, 403, 403, 403, 403, 404, 401]),
+    ("search_workspaces", PLATFORM_ADMINS),
+    ("inspect_workspace", PLATFORM_ADMINS),
+    ("update_terms", PLATFORM_ADMINS),
+    ("suspend_workspace", PLATFORM_ADMINS),
+    ("unsuspend_workspace", PLATFORM_ADMINS),
+    ("list_plans", PLATFORM_ADMINS),
+    ("get_plan", PLATFORM_ADMINS),
+    ("replace_plan", PLATFORM_ADMINS),
+    ("list_all_proxies", PLATFORM_ADMINS),
+    ("forget_proxy", PLATFORM_ADMINS),
+    ("list_users", PLATFORM_ADMINS),
+    ("update_user", PLATFORM_ADMINS),
 ];
 
 /// What is open to the platform's admins is open to them alone, and nothing else is because of it:
 /// elsewhere they are what a stranger is. The rows of `PLATFORM_ADMINS`, with what an admin is
 /// answered.
-const ADMIN_TABLE: &[(&str, u16)] = &[("list_proxies", 200)];
+const ADMIN_TABLE: &[(&str, u16)] = &[
+    ("list_proxies", 200),
+    ("search_workspaces", 200),
+    ("inspect_workspace", 200),
+    ("update_terms", 200),
+    ("suspend_workspace", 200),
+    ("unsuspend_workspace", 200),
+    ("list_plans", 200),
+    ("get_plan", 200),
+    ("replace_plan", 200),
+    ("list_all_proxies", 200),
+    ("forget_proxy", 204),
+    ("list_users", 200),
+    ("update_user", 200),
+];
 
 /// Expected status of a platform admin who is not a member.
 fn of_platform_admin(id: &str, expected: &Expected) -> u16 {
@@ -68,13 +95,22 @@ struct Scene {
     application: Option<String>,
     key: Option<String>,
     member: Option<String>,
+    proxy: Option<String>,
+    user: String,
 }
 
 impl Scene {
     /// As the operation needs it before it can succeed.
     async fn of(app: &TestApp, owner: &Client, bystander: &Client, path: &str, id: &str) -> Self {
         let workspace = owner.workspace("pro").await;
-        let mut scene = Self { workspace, application: None, key: None, member: None };
+        let mut scene = Self {
+            workspace,
+            application: None,
+            key: None,
+            member: None,
+            proxy: None,
+            user: String::new(),
+        };
         if path.contains("{applicationId}") {
             let application = owner.application(&scene.workspace, json!({})).await;
             scene.application = Some(text(&application["id"]));
@@ -96,8 +132,20 @@ impl Scene {
                 let path = format!("/control/v1/applications/{application}");
                 owner.delete(&path).await.is(204);
             }
+            "unsuspend_workspace" => {
+                let mut tx = app.write().await;
+                let update = "update workspaces set status = 'suspended' where id = $1";
+                execute!(tx, sqlx::query(update).bind(&scene.workspace)).unwrap();
+                tx.commit().await.unwrap();
+            }
             _ => {}
         }
+        if path.contains("{proxyId}") {
+            let gone = FakeProxy::new(app);
+            gone.leave().await;
+            scene.proxy = Some(gone.id.to_string());
+        }
+        scene.user = bystander.id();
         scene
     }
 
@@ -108,6 +156,9 @@ impl Scene {
             .replace("{applicationId}", &part(&self.application))
             .replace("{keyId}", &part(&self.key))
             .replace("{memberId}", &part(&self.member))
+            .replace("{proxyId}", &part(&self.proxy))
+            .replace("{userId}", &self.user)
+            .replace("{plan}", "enterprise")
     }
 
     async fn send(&self, caller: &Client, method: &str, template: &str, body: Value) -> u16 {
@@ -132,8 +183,18 @@ fn body(id: &str, n: usize, refresh_token: &str, member: &str) -> Value {
         "accept_invitation" => json!({ "token": "inv_none" }),
         "create_key" => json!({ "name": "Named", "type": "secret" }),
         "transfer_ownership" => json!({ "memberId": member }),
+        "suspend_workspace" => json!({ "reason": "Because" }),
+        "replace_plan" => plan(),
         _ => json!({}),
     }
+}
+
+fn plan() -> Value {
+    json!({
+        "feeCents": 0, "applications": null, "requestsPerMonth": null,
+        "rateLimit": { "requests": 1 },
+        "activeUsers": { "included": 0, "tiers": [] }, "storageGb": { "included": 0, "tiers": [] },
+    })
 }
 
 #[tokio::test]
