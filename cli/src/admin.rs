@@ -67,13 +67,13 @@ async fn act(config: Config, action: &Action) -> anyhow::Result<()> {
     let mut tx = app.db.write().await?;
     match action {
         Action::Grant { email } => {
-            if !admin::set(&mut tx, email, true).await? {
+            if !admin::set(&mut tx, email, true, "cli").await? {
                 bail!("there is no account with the address {email}: register it first");
             }
             println!("{email} is a platform admin");
         }
         Action::Revoke { email } => {
-            if !admin::set(&mut tx, email, false).await? {
+            if !admin::set(&mut tx, email, false, "cli").await? {
                 bail!("there is no account with the address {email}");
             }
             println!("{email} is no platform admin");

@@ -1,7 +1,9 @@
 //! `authsome`: the platform's command line. `authsome up` runs both planes in one process;
-//! `authsome explain` says what decided a request; `authsome admin` who is the platform's admin.
+//! `authsome explain` says what decided a request, `authsome audit verify` whether the audit log is
+//! as it was written, `authsome admin` who is an admin of the platform.
 
 mod admin;
+mod audit;
 mod explain;
 mod up;
 
@@ -26,6 +28,8 @@ enum Command {
     Up(up::Arguments),
     /// Say which key, limit, configuration and upstream decided a request, and why.
     Explain(explain::Arguments),
+    /// Check the audit log.
+    Audit(audit::Arguments),
     /// Say who is an admin of the platform, and make or unmake one.
     Admin(admin::Arguments),
 }
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Up(arguments) => up::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Admin(arguments) => admin::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match done {

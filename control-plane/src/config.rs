@@ -35,6 +35,21 @@ pub struct Config {
     pub mail: Mail,
     pub distribution: Distribution,
     pub log: Log,
+    pub api: Api,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    pub limits: bool,
+    #[serde(deserialize_with = "origins")]
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { limits: true, allowed_origins: vec![] }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +173,7 @@ pub struct Identity {
     pub refresh_token_days: u32,
     pub registrations_per_minute: u32,
     pub logins_per_minute: u32,
+    pub anonymous_requests_per_minute: u32,
     pub max_failed_logins: u32,
     pub failed_login_window_seconds: u32,
     pub invitation_days: u32,
@@ -170,6 +186,7 @@ impl Default for Identity {
             refresh_token_days: 30,
             registrations_per_minute: 15,
             logins_per_minute: 60,
+            anonymous_requests_per_minute: 300,
             max_failed_logins: 10,
             failed_login_window_seconds: 900,
             invitation_days: 7,
@@ -283,13 +300,26 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
         Given::List(texts) => texts,
         Given::Text(text) => text.split(',').map(ToOwned::to_owned).collect(),
     };
-    let texts = texts.iter().map(|text| text.trim().to_owned());
-    Ok(texts.filter(|text| !text.is_empty()).collect())
+    let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    Ok(texts.map(ToOwned::to_owned).collect())
 }
 
 /// E-mail addresses, as they are compared.
 fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(texts(deserializer)?.iter().map(|text| normalise_email(text)).collect())
+}
+
+/// Origins as a browser sends them: scheme, host and port, and nothing after.
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let origins = texts(deserializer)?;
+    for text in &origins {
+        let origin = Url::parse(text).map(|url| url.origin().ascii_serialization());
+        if origin.as_ref() != Ok(text) {
+            let message = format!("{text:?} is not an origin such as https://app.example.com");
+            return Err(D::Error::custom(message));
+        }
+    }
+    Ok(origins)
 }
 
 fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {

@@ -112,7 +112,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 async fn grant_admin(config: Config, email: &str) -> anyhow::Result<()> {
     let app = App::open(config, Clock::system()).await?;
     let mut tx = app.db.write().await?;
-    let found = admin::set(&mut tx, email, true).await?;
+    let found = admin::set(&mut tx, email, true, "cli").await?;
     tx.commit().await?;
     anyhow::ensure!(found, "there is no account with the address {email}");
     println!("{email} is a platform admin");

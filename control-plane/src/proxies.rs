@@ -212,7 +212,7 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<Proxy>> {
 
 /// Forgets a proxy that is gone: it leaves the list, and the rate limits' shares. Its ledger stays;
 /// should it come back, it is listed again.
-pub async fn forget(tx: &mut Tx, _: &PlatformAccess, id: &NodeId) -> Result<()> {
+pub async fn forget(tx: &mut Tx, access: &PlatformAccess, id: &NodeId) -> Result<()> {
     let now = tx.now();
     let gone = execute!(
         tx,
@@ -230,6 +230,7 @@ pub async fn forget(tx: &mut Tx, _: &PlatformAccess, id: &NodeId) -> Result<()> 
         let message = "The proxy is connected: stop it first";
         return Err(Error::Conflict(Code::InvalidState, message.into()));
     }
+    tx.audit(access.audit("proxy.forgotten").on("proxy", id));
     tx.wake(Topic::Fleet);
     tx.wake(Topic::Proxies);
     Ok(())

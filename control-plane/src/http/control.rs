@@ -3,6 +3,7 @@
 
 mod admin;
 mod applications;
+mod audit;
 mod auth;
 mod invitations;
 mod keys;
@@ -47,6 +48,9 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(usage::get_usage))
         .routes(routes!(usage::get_reconciliation))
         .routes(routes!(proxies::list_proxies))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
+        .routes(routes!(audit::list_platform_audit))
         .routes(routes!(workspaces::transfer_ownership))
         .routes(routes!(admin::workspaces::search_workspaces))
         .routes(routes!(admin::workspaces::inspect_workspace, admin::workspaces::update_terms))

@@ -13,6 +13,7 @@ use sqlx::AssertSqlSafe;
 
 use super::user::normalise_email;
 use crate::actor::PlatformAccess;
+use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::page::{Page, PageParams};
@@ -128,6 +129,16 @@ pub async fn change(
     if account.disabled_at.is_some() {
         end_sessions(tx, &account.id).await?;
     }
+    let was =
+        find(id).map_or((false, false), |was| (was.platform_admin, was.disabled_at.is_some()));
+    let is = (account.platform_admin, account.disabled_at.is_some());
+    let actions = [
+        (was.0 != is.0, if is.0 { "user.admin_granted" } else { "user.admin_revoked" }),
+        (was.1 != is.1, if is.1 { "user.disabled" } else { "user.enabled" }),
+    ];
+    for (_, action) in actions.into_iter().filter(|(changed, _)| *changed) {
+        tx.audit(access.audit(action).on("user", &account.id));
+    }
     Ok(account)
 }
 
@@ -158,8 +169,8 @@ pub async fn check_enabled(tx: &mut Tx, user: &UserId) -> Result<()> {
 }
 
 /// Makes the account of an address an admin, or no longer one. `false` when there is no such
-/// account.
-pub async fn set(tx: &mut Tx, email: &str, admin: bool) -> Result<bool> {
+/// account. `means` is how the operator did it, for the audit log: `cli` or `config`.
+pub async fn set(tx: &mut Tx, email: &str, admin: bool, means: &str) -> Result<bool> {
     let now = tx.now();
     let touched = execute!(
         tx,
@@ -168,6 +179,10 @@ pub async fn set(tx: &mut Tx, email: &str, admin: bool) -> Result<bool> {
             .bind(now)
             .bind(normalise_email(email))
     )?;
+    if touched == 1 {
+        let action = if admin { "user.admin_granted" } else { "user.admin_revoked" };
+        tx.audit(Entry::by_operator(means, action).on("user", normalise_email(email)));
+    }
     Ok(touched == 1)
 }
 
@@ -192,7 +207,7 @@ pub async fn settle(tx: &mut Tx, addresses: &[String]) -> Result<()> {
             .bind(false)
             .bind(now)
         )?;
-        if new == 1 && set(tx, &email, true).await? {
+        if new == 1 && set(tx, &email, true, "config").await? {
             mark_granted(tx, &email).await?;
             tracing::info!(%email, "platform.admins: an existing account is a platform admin now");
         } else if new == 1 {
@@ -215,7 +230,7 @@ pub async fn verified(tx: &mut Tx, addresses: &[String], email: &str) -> Result<
             .bind(&email)
             .bind(false)
     )?;
-    if waiting == 0 || !set(tx, &email, true).await? {
+    if waiting == 0 || !set(tx, &email, true, "config").await? {
         return Ok(false);
     }
     mark_granted(tx, &email).await?;

@@ -7,6 +7,7 @@
 use authsome_shared::code::Code;
 use authsome_shared::id::WorkspaceId;
 use authsome_shared::snapshot::Change;
+use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
 
@@ -15,6 +16,7 @@ use super::{NOT_FOUND, Plan, Status, Workspace, plan, publish, store};
 use crate::actor::PlatformAccess;
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
+use crate::jobs::{self, Job};
 use crate::page::{Page, PageParams};
 use crate::text::pattern;
 use crate::{execute, fetch_all, fetch_one, fetch_optional, revisions};
@@ -107,6 +109,7 @@ pub async fn change(
     change: TermsChange,
 ) -> Result<Owned> {
     let mut owned = get(tx, access, id).await?;
+    let before = terms(&owned.workspace);
     if let Some(limits) = &change.limits {
         limits.check()?;
     }
@@ -117,8 +120,15 @@ pub async fn change(
     }
     workspace.updated_at = tx.now();
     store::update(tx, workspace).await?;
+    let entry = access.audit("workspace.terms_changed").in_workspace(id).on("workspace", id);
+    tx.audit(entry.change(before, terms(workspace)));
     publish(tx, workspace).await?;
     Ok(owned)
+}
+
+/// What the audit log says of its terms.
+fn terms(workspace: &Workspace) -> Value {
+    json!({ "plan": workspace.plan, "limits": workspace.limits.0 })
 }
 
 /// Suspends: proxies answer 503 `suspended` for every application of it. Members see why.
@@ -145,6 +155,8 @@ pub async fn suspend(
     workspace.suspended_reason = Some(reason.to_owned());
     workspace.updated_at = tx.now();
     store::update(tx, workspace).await?;
+    let entry = access.audit("workspace.suspended").in_workspace(id).on("workspace", id);
+    tx.audit(entry.after(json!({ "reason": reason })));
     publish(tx, workspace).await?;
     Ok(owned)
 }
@@ -161,6 +173,8 @@ pub async fn unsuspend(tx: &mut Tx, access: &PlatformAccess, id: &WorkspaceId) -
     workspace.suspended_reason = None;
     workspace.updated_at = tx.now();
     store::update(tx, workspace).await?;
+    let entry = access.audit("workspace.unsuspended").in_workspace(id).on("workspace", id);
+    tx.audit(entry.after(json!({ "status": workspace.status })));
     publish(tx, workspace).await?;
     Ok(owned)
 }
@@ -202,15 +216,18 @@ pub async fn republish(
 /// Stores another content of a plan; every workspace of it is published by a job.
 pub async fn replace_plan(
     tx: &mut Tx,
-    _: &PlatformAccess,
+    access: &PlatformAccess,
     plan: Plan,
     limits: &plan::Limits,
 ) -> Result<()> {
     limits.check()?;
+    let before = plan::limits(tx, plan).await?;
     execute!(
         tx,
         sqlx::query("update plans set limits = $1 where name = $2").bind(Json(limits)).bind(plan)
     )?;
-    crate::jobs::enqueue(tx, &crate::jobs::Job::RepublishPlan { plan, after: None }).await?;
+    let entry = access.audit("plan.replaced").on("plan", plan.as_str());
+    tx.audit(entry.change(json!(before), json!(limits)));
+    jobs::enqueue(tx, &Job::RepublishPlan { plan, after: None }).await?;
     Ok(())
 }

@@ -98,6 +98,7 @@ mod tests {
             applications: Some(3),
             requests_per_month: Some(100),
             rate_limit: RateLimit::fast(10, 1000, 10),
+            api: None,
             active_users: Allowance { included: 5, tiers: vec![] },
             storage_gb: Allowance { included: 5, tiers: vec![] },
         }

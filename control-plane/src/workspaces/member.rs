@@ -5,6 +5,7 @@ use authsome_shared::code::Code;
 use authsome_shared::id::{MemberId, UserId, WorkspaceId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Workspace, forbidden};
@@ -128,7 +129,17 @@ pub async fn change(
     if owns && (role, status) != (Role::Owner, Status::Active) {
         keep_an_owner(tx, access, &member).await?;
     }
+    let was = (member.role, member.status);
     store(tx, &mut member, role, status).await?;
+    if was.0 != role {
+        let entry = access.audit("member.role_changed").on("member", id);
+        tx.audit(entry.change(json!({ "role": was.0 }), json!({ "role": role })));
+    }
+    if was.1 != status {
+        let reinstated = status == Status::Active;
+        let action = if reinstated { "member.reinstated" } else { "member.suspended" };
+        tx.audit(access.audit(action).on("member", id));
+    }
     Ok(member)
 }
 
@@ -191,7 +202,10 @@ pub async fn transfer_ownership(
     let mut giver = of_user(tx, access).await?;
     store(tx, &mut heir, Role::Owner, Status::Active).await?;
     store(tx, &mut giver, Role::Admin, Status::Active).await?;
+    let entry = access.audit("workspace.ownership_transferred").on("workspace", &workspace.id);
+    let before = json!({ "ownerId": workspace.owner_id });
     workspace.owner_id = user_id;
+    tx.audit(entry.change(before, json!({ "ownerId": workspace.owner_id })));
     workspace.updated_at = tx.now();
     super::store::update(tx, workspace).await?;
     Ok(())
@@ -224,6 +238,8 @@ pub async fn remove(tx: &mut Tx, access: &Access, id: &MemberId) -> Result<()> {
         keep_an_owner(tx, access, &member).await?;
     }
     execute!(tx, sqlx::query("delete from members where id = $1").bind(id))?;
+    let before = json!({ "email": member.email, "role": member.role, "status": member.status });
+    tx.audit(access.audit("member.removed").on("member", id).before(before));
     Ok(())
 }
 

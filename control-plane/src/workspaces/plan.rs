@@ -6,6 +6,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
+use super::api_limit::ApiLimit;
 use super::limits::{check_quantity, check_rate_limit};
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
@@ -45,6 +46,9 @@ pub struct Limits {
     pub requests_per_month: Option<u64>,
     /// Per key.
     pub rate_limit: RateLimit,
+    /// Of the control plane's own API.
+    #[serde(default)]
+    pub api: Option<ApiLimit>,
     pub active_users: Allowance,
     pub storage_gb: Allowance,
 }
@@ -103,6 +107,13 @@ impl Limits {
         check_quantity(&mut checks, "applications", self.applications.unwrap_or_default());
         let requests = self.requests_per_month.unwrap_or_default();
         check_quantity(&mut checks, "requestsPerMonth", requests);
+        if let Some(api) = &self.api {
+            for (field, number) in [("api.perMinute", api.per_minute), ("api.perDay", api.per_day)]
+            {
+                checks.check(number > 0, field, format!("`{field}` must be at least 1"));
+                check_quantity(&mut checks, field, number);
+            }
+        }
         self.active_users.check(&mut checks, "activeUsers");
         self.storage_gb.check(&mut checks, "storageGb");
         checks.finish()

@@ -49,6 +49,9 @@ const TABLE: &[(&str, Expected)] = &[
     ("rotate_key", [201, 201, 201, 403, 403, 404, 401]),
     ("get_usage", [200, 200, 200, 200, 403, 404, 401]),
     ("get_reconciliation", [200, 200, 200, 200, 403, 404, 401]),
+    ("list_audit", [200, 200, 403, 403, 403, 404, 401]),
+    ("export_audit", [200, 200, 403, 403, 403, 404, 401]),
+    ("list_platform_audit", PLATFORM_ADMINS),
     ("list_proxies", PLATFORM_ADMINS),
     ("transfer_ownership", [200, 403, 403, 403, 403, 404, 401]),
     ("search_workspaces", PLATFORM_ADMINS),
@@ -70,6 +73,7 @@ const TABLE: &[(&str, Expected)] = &[
 /// answered.
 const ADMIN_TABLE: &[(&str, u16)] = &[
     ("list_proxies", 200),
+    ("list_platform_audit", 200),
     ("search_workspaces", 200),
     ("inspect_workspace", 200),
     ("update_terms", 200),
@@ -90,7 +94,7 @@ fn of_platform_admin(id: &str, expected: &Expected) -> u16 {
 }
 
 /// A fresh workspace for one request, and what stands in the operation's path.
-struct Scene {
+pub struct Scene {
     workspace: String,
     application: Option<String>,
     key: Option<String>,
@@ -101,7 +105,13 @@ struct Scene {
 
 impl Scene {
     /// As the operation needs it before it can succeed.
-    async fn of(app: &TestApp, owner: &Client, bystander: &Client, path: &str, id: &str) -> Self {
+    pub async fn of(
+        app: &TestApp,
+        owner: &Client,
+        bystander: &Client,
+        path: &str,
+        id: &str,
+    ) -> Self {
         let workspace = owner.workspace("pro").await;
         let mut scene = Self {
             workspace,
@@ -149,7 +159,7 @@ impl Scene {
         scene
     }
 
-    fn path(&self, template: &str) -> String {
+    pub fn path(&self, template: &str) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         template
             .replace("{workspaceId}", &self.workspace)
@@ -161,6 +171,11 @@ impl Scene {
             .replace("{plan}", "enterprise")
     }
 
+    /// A body with what stands in it for what the scene has.
+    pub fn filled(&self, body: &Value) -> Value {
+        serde_json::from_str(&self.path(&body.to_string())).unwrap()
+    }
+
     async fn send(&self, caller: &Client, method: &str, template: &str, body: Value) -> u16 {
         let method: Method = method.parse().unwrap();
         caller.send_json(method, &self.path(template), &body).await.status
@@ -168,7 +183,7 @@ impl Scene {
 }
 
 /// A body that the operation accepts.
-fn body(id: &str, n: usize, refresh_token: &str, member: &str) -> Value {
+pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
     match id {
         "register" => json!({
             "email": format!("new{n}@example.com"), "password": PASSWORD, "name": "New",
@@ -182,7 +197,7 @@ fn body(id: &str, n: usize, refresh_token: &str, member: &str) -> Value {
         "update_member" => json!({ "role": "billing" }),
         "accept_invitation" => json!({ "token": "inv_none" }),
         "create_key" => json!({ "name": "Named", "type": "secret" }),
-        "transfer_ownership" => json!({ "memberId": member }),
+        "transfer_ownership" => json!({ "memberId": "{memberId}" }),
         "suspend_workspace" => json!({ "reason": "Because" }),
         "replace_plan" => plan(),
         _ => json!({}),
@@ -191,7 +206,7 @@ fn body(id: &str, n: usize, refresh_token: &str, member: &str) -> Value {
 
 fn plan() -> Value {
     json!({
-        "feeCents": 0, "applications": null, "requestsPerMonth": null,
+        "feeCents": 0, "applications": null, "requestsPerMonth": null, "api": null,
         "rateLimit": { "requests": 1 },
         "activeUsers": { "included": 0, "tiers": [] }, "storageGb": { "included": 0, "tiers": [] },
     })
@@ -251,8 +266,7 @@ async fn every_operation_is_open_to_exactly_these() {
                 let signed_in = app.anonymous().post(path, credentials).await.json(200);
                 caller.be(&signed_in);
             }
-            let member = scene.member.as_deref().unwrap_or_default();
-            let body = body(&id, n, &caller.refresh_token, member);
+            let body = scene.filled(&body(&id, n, &caller.refresh_token));
             let answered = scene.send(&caller, &method, &template, body).await;
             if answered != *status {
                 let who = [

@@ -110,7 +110,7 @@ impl TestApp {
         let client = self.sign_up(name).await;
         let mut tx = self.write().await;
         let email = format!("{name}@example.com");
-        authsome_control_plane::identity::admin::set(&mut tx, &email, true).await.unwrap();
+        authsome_control_plane::identity::admin::set(&mut tx, &email, true, "cli").await.unwrap();
         tx.commit().await.unwrap();
         client
     }

@@ -12,6 +12,7 @@ use crate::http::openapi::{Failures, Refusals};
 use crate::http::session::PlatformAdmin;
 use crate::page::{Page, PageParams};
 use crate::workspaces::admin;
+use crate::workspaces::api_limit::ApiLimit;
 use crate::workspaces::plan::{self, Allowance, Limits, Plan, Tier};
 
 /// A plan, and what it includes.
@@ -19,6 +20,7 @@ use crate::workspaces::plan::{self, Allowance, Limits, Plan, Tier};
 #[schema(example = json!({
     "name": "pro", "feeCents": 2500, "applications": null, "requestsPerMonth": null,
     "rateLimit": { "requests": 100, "windowMs": 1000, "burst": 100 },
+    "api": { "perMinute": 1000, "perDay": 100_000 },
     "activeUsers": { "included": 10000, "tiers": [{ "upTo": null, "unitMicros": 20000 }] },
     "storageGb": { "included": 10, "tiers": [{ "upTo": null, "unitMicros": 100_000 }] },
 }))]
@@ -34,6 +36,7 @@ pub struct PlanBody {
 #[schema(example = json!({
     "feeCents": 2500, "applications": null, "requestsPerMonth": null,
     "rateLimit": { "requests": 200, "windowMs": 1000, "burst": 400 },
+    "api": { "perMinute": 1000, "perDay": 100_000 },
     "activeUsers": { "included": 10000, "tiers": [
         { "upTo": 100_000, "unitMicros": 20000 }, { "upTo": null, "unitMicros": 10000 },
     ] },
@@ -52,9 +55,23 @@ pub struct LimitsBody {
     requests_per_month: Option<u64>,
     /// Per key.
     rate_limit: RateLimitConfig,
+    /// Requests to this API, per workspace on its routes and per user elsewhere.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
+    api: Option<ApiLimitBody>,
     /// End users per month.
     active_users: AllowanceBody,
     storage_gb: AllowanceBody,
+}
+
+/// So many requests a minute and a day.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ApiLimitBody {
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    per_minute: u64,
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    per_day: u64,
 }
 
 /// An included quantity, and the graduated price of more.
@@ -87,6 +104,9 @@ impl From<Limits> for LimitsBody {
             applications: limits.applications,
             requests_per_month: limits.requests_per_month,
             rate_limit: limits.rate_limit.into(),
+            api: limits
+                .api
+                .map(|ApiLimit { per_minute, per_day }| ApiLimitBody { per_minute, per_day }),
             active_users: limits.active_users.into(),
             storage_gb: limits.storage_gb.into(),
         }
@@ -100,6 +120,9 @@ impl From<LimitsBody> for Limits {
             applications: body.applications,
             requests_per_month: body.requests_per_month,
             rate_limit: body.rate_limit.to_wire(),
+            api: body
+                .api
+                .map(|ApiLimitBody { per_minute, per_day }| ApiLimit { per_minute, per_day }),
             active_users: body.active_users.into(),
             storage_gb: body.storage_gb.into(),
         }

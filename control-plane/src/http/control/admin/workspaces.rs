@@ -2,6 +2,8 @@
 
 use authsome_shared::id::{UserId, WorkspaceId};
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -13,6 +15,7 @@ use crate::applications::config::RateLimitConfig;
 use crate::db::Tx;
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::PlatformAdmin;
 use crate::metering::usage;
@@ -333,11 +336,10 @@ pub async fn suspend_workspace(
     PlatformAdmin(access): PlatformAdmin,
     Path(id): Path<WorkspaceId>,
     Json(input): Json<SuspendWorkspace>,
-) -> Result<Json<OverseenWorkspace>> {
-    let mut tx = app.db.write().await?;
+) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
     let owned = admin::suspend(&mut tx, &access, &id, &input.reason).await?;
-    tx.commit().await?;
-    Ok(Json(owned.into()))
+    idempotency::answer(tx, &app, StatusCode::OK, OverseenWorkspace::from(owned)).await
 }
 
 /// End a workspace's suspension.
@@ -354,9 +356,8 @@ pub async fn unsuspend_workspace(
     State(app): State<App>,
     PlatformAdmin(access): PlatformAdmin,
     Path(id): Path<WorkspaceId>,
-) -> Result<Json<OverseenWorkspace>> {
-    let mut tx = app.db.write().await?;
+) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
     let owned = admin::unsuspend(&mut tx, &access, &id).await?;
-    tx.commit().await?;
-    Ok(Json(owned.into()))
+    idempotency::answer(tx, &app, StatusCode::OK, OverseenWorkspace::from(owned)).await
 }

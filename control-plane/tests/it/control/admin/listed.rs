@@ -55,9 +55,9 @@ async fn what_was_taken_back_is_not_given_again() {
     let listed = ["ops@example.com".to_owned()];
     restart(&app, &["ops@example.com"]).await;
     let mut tx = app.write().await;
-    assert!(admin::set(&mut tx, " Ops@example.com", false).await.unwrap());
+    assert!(admin::set(&mut tx, " Ops@example.com", false, "cli").await.unwrap());
     assert!(!admin::verified(&mut tx, &listed, "ops@example.com").await.unwrap());
-    assert!(!admin::set(&mut tx, "nobody@example.com", true).await.unwrap());
+    assert!(!admin::set(&mut tx, "nobody@example.com", true, "cli").await.unwrap());
     tx.commit().await.unwrap();
     assert!(restart(&app, &["ops@example.com"]).await.is_empty());
 }

@@ -113,6 +113,7 @@ async fn impossible_plans_are_refused_and_change_nothing() {
         ("/requestsPerMonth", json!(1_u64 << 60), "requestsPerMonth"),
         ("/rateLimit/requests", json!(0), "rateLimit.requests"),
         ("/rateLimit/windowMs", json!(0), "rateLimit.windowMs"),
+        ("/api/perMinute", json!(0), "api.perMinute"),
         ("/activeUsers/included", json!(null), "activeUsers.included"),
         ("/activeUsers/tiers/0/upTo", json!(1), "activeUsers.tiers"),
         ("/activeUsers/tiers/0/unitMicros", json!(-1), "activeUsers.tiers"),
@@ -122,7 +123,7 @@ async fn impossible_plans_are_refused_and_change_nothing() {
         *body.pointer_mut(pointer).unwrap() = value;
         admin.put(&path, body).await.assert_invalid(field);
     }
-    for field in ["feeCents", "applications", "requestsPerMonth", "rateLimit", "storageGb"] {
+    for field in ["feeCents", "applications", "requestsPerMonth", "rateLimit", "storageGb", "api"] {
         let mut body = good.clone();
         body.as_object_mut().unwrap().remove(field);
         admin.put(&path, body).await.assert_invalid(field);

@@ -47,9 +47,8 @@ async fn a_forgotten_proxy_gives_its_share_back_at_once() {
     let (one, two) = (FakeProxy::new(&app), FakeProxy::new(&app));
     let mut stream = one.follow().await;
     assert_eq!(stream.fleet().await, 1);
-    // Never acknowledged anything, so it does not count as connected; it shares the limits.
-    let header = two.snapshot().await.header;
-    drop(two.stream(header.platform.as_str(), header.revision.cast_signed()).await);
+    // It never acknowledged anything, so it does not count as connected; it shares the limits.
+    drop(two.follow().await);
     assert_eq!(stream.fleet().await, 2);
     admin.delete(&format!("{PATH}/{}", two.id)).await.is(204);
     assert_eq!(stream.fleet().await, 1);
