@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::searched;
@@ -13,7 +14,7 @@ use crate::actor::PlatformAccess;
 use crate::app::App;
 use crate::applications::config::RateLimitConfig;
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result, Violation};
 use crate::http::extract::{Json, Path, Query};
 use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
@@ -280,7 +281,21 @@ async fn inspected(
 pub struct UpdateTerms {
     plan: Option<Plan>,
     /// Replaces all limits of its own; `{}` takes them away.
-    limits: Option<OverridesBody>,
+    #[schema(value_type = Option<OverridesBody>)]
+    limits: Option<Map<String, Value>>,
+}
+
+/// Read apart: a list would pass for an object all of whose fields may be left out.
+fn overrides(given: Map<String, Value>) -> Result<Overrides> {
+    let body: OverridesBody =
+        serde_path_to_error::deserialize(Value::Object(given)).map_err(|error| {
+            let path = match error.path().to_string().as_str() {
+                "." => "limits".to_owned(),
+                path => format!("limits.{path}"),
+            };
+            Error::Invalid(vec![Violation::from_serde(&path, &error.inner().to_string())])
+        })?;
+    Ok(body.into())
 }
 
 /// Change a workspace's plan, or give it limits of its own. All proxies hold them at once.
@@ -300,7 +315,7 @@ pub async fn update_terms(
     Json(input): Json<UpdateTerms>,
 ) -> Result<Json<InspectedWorkspace>> {
     let UpdateTerms { plan, limits } = input;
-    let change = TermsChange { plan, limits: limits.map(Into::into) };
+    let change = TermsChange { plan, limits: limits.map(overrides).transpose()? };
     let mut tx = app.db.write().await?;
     let owned = admin::change(&mut tx, &access, &id, change).await?;
     let body = inspected(&mut tx, &access, owned).await?;
