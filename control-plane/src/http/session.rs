@@ -9,10 +9,10 @@ use ring::digest::{SHA256, digest};
 
 use super::cookie;
 use super::extract::Origin;
-use crate::actor::Actor;
+use crate::actor::{Actor, PlatformAccess};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::identity::session;
+use crate::identity::{not_an_admin, session};
 
 /// A signed-in user, whose session stood a moment ago.
 #[derive(Debug)]
@@ -55,17 +55,14 @@ impl FromRequestParts<App> for SignedIn {
 
 /// A signed-in platform admin.
 #[derive(Debug)]
-pub struct PlatformAdmin(#[expect(dead_code, reason = "proof, not data")] pub Actor);
+pub struct PlatformAdmin(pub PlatformAccess);
 
 impl FromRequestParts<App> for PlatformAdmin {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let SignedIn(actor) = SignedIn::from_request_parts(parts, app).await?;
-        if !actor.platform_admin {
-            return Err(Error::Forbidden("This is for the platform's admins"));
-        }
-        Ok(Self(actor))
+        PlatformAccess::of(actor).map(Self).ok_or_else(not_an_admin)
     }
 }
 

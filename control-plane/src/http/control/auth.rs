@@ -153,6 +153,7 @@ pub struct Login {
     responses(
         (status = 200, description = "Signed in", body = SignInBody),
         (status = 401, description = "Unknown account or wrong password", body = ErrorBody),
+        (status = 403, description = "The account is disabled", body = ErrorBody),
         Failures,
     ),
 )]
