@@ -1,8 +1,11 @@
 //! Applications: one customer API behind the proxy each, with its configuration and its life
-//! (`state`). Becoming active is a job (`provision`). Keys are not issued here.
+//! (`state`). Becoming active is a job (`provision`), and so is a restart. Its owner reads of it in
+//! its log (`log`, `history`). Keys are not issued here.
 
 pub mod client_key;
 pub mod config;
+pub mod history;
+pub mod log;
 pub mod provision;
 pub mod state;
 mod store;
@@ -78,6 +81,8 @@ pub struct Application {
     pub status: Status,
     /// Why it failed.
     pub status_reason: Option<String>,
+    /// Restarts so far.
+    pub generation: i64,
     /// As the user gave it, but for what is sealed (`client_key`); `ApplicationConfig` adds the defaults.
     pub config: Json<Map<String, Value>>,
     pub created_at: DateTime<Utc>,
@@ -220,6 +225,7 @@ pub async fn create(
         region,
         status: Status::Provisioning,
         status_reason: None,
+        generation: 0,
         config: Json(new.config),
         created_at: now,
         updated_at: now,
@@ -247,6 +253,8 @@ pub async fn update(
     }
     checks.finish()?;
     application.updated_at = tx.now();
+    let changed = history::changed_fields(change.name.as_deref(), change.config.as_ref());
+    history::changed(tx, &application.id, changed).await?;
     let Some(mut config) = change.config else {
         store::update(tx, &application).await?;
         return Ok(application);
@@ -258,6 +266,23 @@ pub async fn update(
     if application.status == Status::Failed {
         start_provisioning(tx, &mut application).await?;
     }
+    store::update(tx, &application).await?;
+    revisions::append(tx, vec![application.change()?]).await?;
+    Ok(application)
+}
+
+/// Begins a restart: a job asks the upstream for its health again, and the proxies forget what they
+/// know of it. The application is served throughout.
+pub async fn restart(
+    tx: &mut Tx,
+    _access: &Access,
+    mut application: Application,
+) -> Result<Application> {
+    application.status = application.status.to(Status::Restarting)?;
+    application.status_reason = None;
+    application.generation += 1;
+    application.updated_at = tx.now();
+    jobs::enqueue(tx, &Job::Restart { application_id: application.id.clone() }).await?;
     store::update(tx, &application).await?;
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(application)
@@ -325,6 +350,7 @@ pub async fn purge(tx: &mut Tx) -> Result<Vec<Change>> {
     for id in store::due_for_purge(tx).await? {
         changes.extend(store::key_ids(tx, &id).await?.into_iter().map(Change::RemoveKey));
         store::delete(tx, &id).await?;
+        log::forget(tx, &id).await?;
         changes.push(Change::RemoveApplication(id));
     }
     Ok(changes)

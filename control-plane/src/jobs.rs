@@ -21,6 +21,8 @@ const MAIL_PURPOSE: &str = "mail";
 pub enum Job {
     /// Bring an application from `provisioning` to `active` or `failed`.
     Provision { application_id: ApplicationId },
+    /// Bring an application from `restarting` to `active` or `failed`.
+    Restart { application_id: ApplicationId },
     /// Send a mail; sealed, because mails carry tokens.
     SendMail { sealed: String },
 }
@@ -35,6 +37,7 @@ impl Job {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Provision { .. } => "provision",
+            Self::Restart { .. } => "restart",
             Self::SendMail { .. } => "send_mail",
         }
     }

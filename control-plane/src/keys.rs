@@ -6,16 +6,17 @@ mod store;
 use authsome_shared::api_key::{self, KeyDigest, KeyType};
 use authsome_shared::code::Code;
 use authsome_shared::id::{ApplicationId, KeyId, UserId};
+use authsome_shared::log::Level;
 use authsome_shared::secret::Secret;
 use authsome_shared::snapshot::{self, Change};
 use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 
 use crate::actor::Access;
-use crate::applications::Application;
+use crate::applications::{Application, log};
 use crate::applications::config::{RateLimitConfig, SCOPE_RULE, is_scope};
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
@@ -88,6 +89,15 @@ impl Key {
 
     fn change(&self) -> Result<Change> {
         Ok(Change::Key(Box::new(self.to_wire()?)))
+    }
+
+    /// Tells the application's owner.
+    async fn log(&self, tx: &mut Tx, message: &str) -> Result<()> {
+        let mut fields = json!({ "key": self.id, "name": self.name, "type": self.key_type });
+        if let Some(replaced) = &self.replaces {
+            fields["replaces"] = json!(replaced);
+        }
+        log::write(tx, &self.application_id, Level::Info, message, fields).await
     }
 }
 
@@ -188,6 +198,7 @@ pub async fn issue(
         last_used_at: None,
     };
     store::insert(tx, &key).await?;
+    key.log(tx, "A key was created").await?;
     revisions::append(tx, vec![key.change()?]).await?;
     Ok(Issued { key, clear })
 }
@@ -256,6 +267,7 @@ pub async fn rotate(
     };
     store::end(tx, &old).await?;
     store::insert(tx, &successor).await?;
+    successor.log(tx, "A key was rotated").await?;
     revisions::append(tx, vec![ended, successor.change()?]).await?;
     Ok(Issued { key: successor, clear })
 }
@@ -270,6 +282,7 @@ pub async fn revoke(
     let mut key = store::standing(tx, &application.id, id).await?;
     key.revoked_at = Some(tx.now());
     store::end(tx, &key).await?;
+    key.log(tx, "A key was revoked").await?;
     Ok(revisions::append(tx, vec![Change::RemoveKey(key.id)]).await?)
 }
 

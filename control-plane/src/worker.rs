@@ -100,7 +100,9 @@ async fn run_one(app: &App) -> anyhow::Result<bool> {
 
 async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
     match job {
-        Job::Provision { application_id } => provision::attempt(app, application_id).await,
+        Job::Provision { application_id } | Job::Restart { application_id } => {
+            provision::attempt(app, application_id).await
+        }
         Job::SendMail { sealed } => {
             let mail = jobs::open_mail(&app.sealer, sealed)?;
             app.mailer.send(&mail).await
@@ -115,12 +117,21 @@ async fn conclude(app: &App, job: &Claimed, outcome: anyhow::Result<()>) -> anyh
         Err(error) if job.attempts + 1 < policy.attempts => {
             let pause = policy.pause(job.attempts);
             let mut tx = app.db.write().await?;
-            jobs::retry_after(&mut tx, &job.id, pause, &format!("{error:#}")).await?;
+            let reason = format!("{error:#}");
+            if let Job::Provision { application_id } | Job::Restart { application_id } =
+                &job.payload.0
+            {
+                let (attempt, of) = (job.attempts + 1, policy.attempts);
+                provision::tell_failure(&mut tx, application_id, attempt, of, &reason).await?;
+            }
+            jobs::retry_after(&mut tx, &job.id, pause, &reason).await?;
             return Ok(tx.commit().await?);
         }
         Err(error) => {
             tracing::error!(job = %job.id, kind = job.payload.0.kind(), "a job was given up");
-            if let Job::Provision { application_id } = &job.payload.0 {
+            if let Job::Provision { application_id } | Job::Restart { application_id } =
+                &job.payload.0
+            {
                 provision::give_up(app, application_id, &format!("{error:#}")).await?;
             }
         }
@@ -139,7 +150,7 @@ struct Policy {
 impl Policy {
     fn of(app: &App, job: &Job) -> Self {
         match job {
-            Job::Provision { .. } => {
+            Job::Provision { .. } | Job::Restart { .. } => {
                 let settings = &app.config.applications;
                 let millis =
                     i64::try_from(settings.provision_backoff_ms).unwrap_or(i64::MAX / 1024);

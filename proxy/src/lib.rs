@@ -174,7 +174,7 @@ impl Proxy {
         let quotas = limits.quotas.clone();
         let shipper = Shipper::new(ledger.clone(), cursor, client, quotas, clock.clone(), node);
         let resolver = Arc::new(Resolver::default());
-        let pools = Arc::new(Pools::new(metrics.clone()));
+        let pools = Arc::new(Pools::new(metrics.clone(), resolver.clone()));
         let prober = Prober::new(snapshot.clone(), pools.clone(), resolver.clone());
         let gateway = Gateway {
             snapshot: snapshot.clone(),

@@ -100,6 +100,7 @@ id!(/** One request, on either plane. */ RequestId, "req_");
 id!(/** One proxy, for as long as its data directory lives. */ NodeId, "node_");
 id!(/** One run of a proxy's journal: a new one at each start. */ EpochId, "epo_");
 id!(/** The platform: one database. A proxy follows one platform's revisions only. */ PlatformId, "plt_");
+id!(/** A line of an application's log, or a batch of them. */ LogId, "log_");
 
 #[cfg(test)]
 mod tests {

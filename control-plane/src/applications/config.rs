@@ -283,6 +283,7 @@ impl ApplicationConfig {
             environment: application.environment.as_str().to_owned(),
             region: self.region.clone().unwrap_or_else(|| application.region.clone()),
             status,
+            generation: application.generation.unsigned_abs(),
             upstream: self.upstream.as_ref().map(Upstream::to_wire),
             routes: self.routes.iter().map(Route::to_wire).collect(),
             rate_limit: self.rate_limit.map(RateLimitConfig::to_wire),
