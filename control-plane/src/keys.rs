@@ -16,8 +16,8 @@ use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 
 use crate::actor::Access;
-use crate::applications::{Application, log};
 use crate::applications::config::{RateLimitConfig, SCOPE_RULE, is_scope};
+use crate::applications::{Application, log};
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
 use crate::page::{Page, PageParams};

@@ -1,6 +1,8 @@
 //! Runs jobs as they fall due, and the hourly housekeeping: the one place that knows what each kind
 //! of job does. A stop lets the jobs in hand end; a crash leaves their claims to expire.
 
+mod retention;
+
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -172,7 +174,12 @@ impl Policy {
 
 async fn keep_house(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = housekeeping(&app).await {
+        // Dropped in the middle, what it has committed stands, and the rest is for the next.
+        let kept = tokio::select! {
+            () = stop.cancelled() => return,
+            kept = housekeeping(&app) => kept,
+        };
+        if let Err(error) = kept {
             tracing::warn!(%error, "housekeeping failed; it will be tried again");
         }
         tokio::select! {
@@ -197,5 +204,5 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
         revisions::append(&mut tx, forgotten).await?;
     }
     tx.commit().await?;
-    Ok(())
+    retention::run(app).await
 }

@@ -84,11 +84,7 @@ fn told(before: Option<Status>, application: &Application) -> (Level, String) {
 }
 
 /// Tells which settings were changed, by name.
-pub(super) async fn changed(
-    tx: &mut Tx,
-    id: &ApplicationId,
-    fields: Vec<String>,
-) -> Result<()> {
+pub(super) async fn changed(tx: &mut Tx, id: &ApplicationId, fields: Vec<String>) -> Result<()> {
     if fields.is_empty() {
         return Ok(());
     }
