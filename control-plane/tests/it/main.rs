@@ -9,4 +9,5 @@ mod guards;
 mod jobs;
 mod node;
 mod probe;
+mod retention;
 mod support;

@@ -14,7 +14,7 @@ type Expected = [u16; 7];
 const ANYBODY_SIGNED_IN: Expected = [200, 200, 200, 200, 200, 200, 401];
 const MEMBERS: Expected = [200, 200, 200, 200, 200, 404, 401];
 
-const TABLE: [(&str, Expected); 29] = [
+const TABLE: [(&str, Expected); 32] = [
     ("register", [201; 7]),
     ("login", [200; 7]),
     ("refresh", [200; 7]),
@@ -39,6 +39,9 @@ const TABLE: [(&str, Expected); 29] = [
     ("update_application", [200, 200, 200, 403, 403, 404, 401]),
     ("delete_application", [204, 204, 204, 403, 403, 404, 401]),
     ("restore_application", [200, 200, 200, 404, 404, 404, 401]),
+    ("restart_application", [202, 202, 202, 403, 403, 404, 401]),
+    ("get_application_logs", MEMBERS),
+    ("get_application_metrics", MEMBERS),
     ("create_key", [201, 201, 201, 403, 403, 404, 401]),
     ("list_keys", [200, 200, 200, 403, 403, 404, 401]),
     ("revoke_key", [204, 204, 204, 403, 403, 404, 401]),
@@ -77,6 +80,10 @@ impl Scene {
             "restore_workspace" => {
                 let path = format!("/control/v1/workspaces/{}", scene.workspace);
                 owner.delete(&path).await.is(204);
+            }
+            // Only an active one can be restarted.
+            "restart_application" => {
+                app.run_due().await;
             }
             "restore_application" => {
                 let application = scene.application.as_ref().unwrap();
