@@ -18,6 +18,7 @@ use crate::mail::Mailer;
 use crate::platform;
 use crate::proxies;
 use crate::sealed::Sealer;
+use crate::workspaces::api_limit::ApiLimits;
 use crate::{files, random};
 
 #[derive(Debug, Clone)]
@@ -32,6 +33,7 @@ pub struct State {
     pub tokens: TokenKeys,
     pub passwords: Passwords,
     pub address_limits: AddressLimits,
+    pub api_limits: ApiLimits,
     pub mailer: Mailer,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
@@ -75,6 +77,7 @@ impl App {
             sealer,
             tokens,
             address_limits,
+            api_limits: ApiLimits::default(),
             mailer,
             node_token,
             envelope,

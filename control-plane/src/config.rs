@@ -36,6 +36,21 @@ pub struct Config {
     pub logs: Logs,
     pub metering: Metering,
     pub log: Log,
+    pub api: Api,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    pub limits: bool,
+    #[serde(deserialize_with = "origins")]
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { limits: true, allowed_origins: vec![] }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +188,7 @@ pub struct Identity {
     pub refresh_token_days: u32,
     pub registrations_per_minute: u32,
     pub logins_per_minute: u32,
+    pub anonymous_requests_per_minute: u32,
     pub max_failed_logins: u32,
     pub failed_login_window_seconds: u32,
     pub invitation_days: u32,
@@ -185,6 +201,7 @@ impl Default for Identity {
             refresh_token_days: 30,
             registrations_per_minute: 15,
             logins_per_minute: 60,
+            anonymous_requests_per_minute: 300,
             max_failed_logins: 10,
             failed_login_window_seconds: 900,
             invitation_days: 7,
@@ -329,8 +346,8 @@ impl Config {
     }
 }
 
-/// A list of networks, or, as in an environment variable, one text with commas.
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+/// A list of texts, or, as in an environment variable, one text with commas.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Given {
@@ -342,7 +359,25 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
         Given::Text(text) => text.split(',').map(ToOwned::to_owned).collect(),
     };
     let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-    texts
+    Ok(texts.map(ToOwned::to_owned).collect())
+}
+
+/// Origins as a browser sends them: scheme, host and port, and nothing after.
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let origins = texts(deserializer)?;
+    for text in &origins {
+        let origin = Url::parse(text).map(|url| url.origin().ascii_serialization());
+        if origin.as_ref() != Ok(text) {
+            let message = format!("{text:?} is not an origin such as https://app.example.com");
+            return Err(D::Error::custom(message));
+        }
+    }
+    Ok(origins)
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    texts(deserializer)?
+        .iter()
         .map(|text| {
             let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             net.map_err(|_| {
