@@ -187,6 +187,9 @@ async fn record_gap(
 
 type MinuteKey<'a> = (&'a ApplicationId, DateTime<Utc>, &'a KeyId, &'a str);
 
+/// An application's end user in a month.
+type UserKey<'a> = (&'a ApplicationId, String, Cow<'a, str>);
+
 /// The records, added up as they will be stored. Ordered maps: rows are always touched in the same
 /// order, so that parallel batches can't deadlock.
 #[derive(Default)]
@@ -195,7 +198,7 @@ struct Summary<'a> {
     series: BTreeMap<(&'a ApplicationId, Step, DateTime<Utc>), Sample>,
     totals: BTreeMap<(String, String), (&'a WorkspaceId, Increment)>,
     /// With when they were last seen.
-    users: BTreeMap<(&'a ApplicationId, String, Cow<'a, str>), (&'a WorkspaceId, DateTime<Utc>)>,
+    users: BTreeMap<UserKey<'a>, (&'a WorkspaceId, DateTime<Utc>)>,
     last_used: HashMap<&'a KeyId, DateTime<Utc>>,
 }
 

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::{execute, fetch_all};
 
 #[derive(sqlx::FromRow)]
-struct Minute {
+struct Row {
     application_id: ApplicationId,
     minute: DateTime<Utc>,
     key_id: KeyId,
@@ -29,7 +29,7 @@ struct Minute {
 
 /// Adds up to `limit` minutes from before `before` to their hours; answers how many.
 pub async fn compact(tx: &mut Tx, before: DateTime<Utc>, limit: i64) -> Result<u64> {
-    let minutes: Vec<Minute> = fetch_all!(
+    let rows: Vec<Row> = fetch_all!(
         tx,
         sqlx::query_as(
             "delete from usage_minutes where (application_id, minute, key_id, route) in \
@@ -42,7 +42,7 @@ pub async fn compact(tx: &mut Tx, before: DateTime<Utc>, limit: i64) -> Result<u
         .bind(limit)
     )?;
     let mut hours = BTreeMap::new();
-    for row in &minutes {
+    for row in &rows {
         let hour = Step::Hour.start_of(row.minute);
         let key = (&row.application_id, hour, &row.key_id, &row.route);
         hours.entry(key).or_insert((&row.workspace_id, Increment::default())).1.add(row.usage);
@@ -73,7 +73,7 @@ pub async fn compact(tx: &mut Tx, before: DateTime<Utc>, limit: i64) -> Result<u
             .bind(usage.bytes_out)
         )?;
     }
-    Ok(minutes.len() as u64)
+    Ok(rows.len() as u64)
 }
 
 /// Removes up to `limit` steps from before `before`; answers how many.

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, FakeProxy, Record, TestApp, text};
 
+const SERIES: &str = "select cast(sum(requests) as bigint) from usage_series";
+
 struct Scene {
     app: TestApp,
     owner: Client,
@@ -221,8 +223,7 @@ async fn everything_that_is_derived_adds_up() {
         fetch_one!(tx, sqlx::query_as("select count(*) from usage_users where period = '2026-03'"))
             .unwrap();
     assert_eq!(users, 2);
-    const SUM: &str = "select cast(sum(requests) as bigint) from usage_series";
-    let (latencies,): (i64,) = fetch_one!(tx, sqlx::query_as(SUM)).unwrap();
+    let (latencies,): (i64,) = fetch_one!(tx, sqlx::query_as(SERIES)).unwrap();
     assert_eq!(latencies, 30, "ten, in steps of three lengths");
     drop(tx);
 
