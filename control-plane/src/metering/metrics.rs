@@ -112,14 +112,15 @@ fn points(rows: &[Row], step: Step, from: DateTime<Utc>, to: DateTime<Utc>) -> V
     let mut starts_at = from;
     while starts_at < to {
         let row = rows.next_if(|row| row.starts_at == starts_at);
-        let latencies = row.map(Row::latencies).unwrap_or_default();
+        let latencies = row.map(|row| row.latencies().quantiles_ms([0.5, 0.95, 0.99]));
+        let [p50, p95, p99] = latencies.unwrap_or_default();
         points.push(Point {
             starts_at,
             requests: row.map_or(0, |row| row.requests.unsigned_abs()),
             errors: row.map_or(0, |row| row.errors.unsigned_abs()),
-            p50: latencies.quantile_ms(0.5),
-            p95: latencies.quantile_ms(0.95),
-            p99: latencies.quantile_ms(0.99),
+            p50,
+            p95,
+            p99,
         });
         starts_at += step.length();
     }
