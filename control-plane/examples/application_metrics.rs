@@ -28,8 +28,10 @@ use url::Url;
 
 const DATABASE: &str = "authsome_application_metrics";
 
-/// Of one application: 31 days.
-const MINUTES_EACH: u64 = 31 * 24 * 60;
+const DAYS: u64 = 31;
+
+/// Of one application.
+const MINUTES_EACH: u64 = DAYS * 24 * 60;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -122,26 +124,28 @@ fn number(name: &str, default: u64) -> anyhow::Result<u64> {
     }
 }
 
-/// Up to now, with a histogram of twelve buckets to each minute.
+/// Up to now, with a histogram of twelve buckets to each step. In the order of time, as usage comes
+/// in: an application's rows lie apart, between those of all others.
 async fn fill(url: &Url, id: &str, applications: u64) -> anyhow::Result<()> {
-    const STEP: &str = "insert into usage_series (application_id, step_seconds, starts_at, requests, errors, \
+    const STEPS: &str = "insert into usage_series (application_id, step_seconds, starts_at, requests, errors, \
          latency_us, latencies) \
-         select $1, $2, to_timestamp(floor(extract(epoch from now()) / $2) * $2 - n * $2), \
+         select case a when 0 then $1 else 'app_' || lpad(a::text, 22, '0') end, $2, \
+         to_timestamp(floor(extract(epoch from now()) / $2) * $2 - n * $2), \
          1000 + n % 500, n % 7, (1000 + n % 500) * 12000, \
-         (select string_agg((14 + b) || ':' || (80 + (n * 31 + b * 17) % 90), ',') \
+         (select string_agg((14 + b) || ':' || (80 + (n * 31 + b * 17 + a) % 90), ',') \
           from generate_series(0, 11) b) \
-         from generate_series(0, cast($3 as bigint) - 1) n";
+         from generate_series(cast($3 as bigint), cast($4 as bigint), -1) n, \
+              generate_series(0, cast($5 as bigint) - 1) a";
     let mut connection = PgConnection::connect(url.as_str()).await?;
-    for number in 0..applications {
-        let name = match number {
-            0 => id.to_owned(),
-            _ => format!("app_{number:022}"),
-        };
+    for day in (0..i64::try_from(DAYS)?).rev() {
         for step in [60_i64, 300, 3_600] {
-            sqlx::query(STEP)
-                .bind(&name)
+            let each = 86_400 / step;
+            sqlx::query(STEPS)
+                .bind(id)
                 .bind(step)
-                .bind(i64::try_from(MINUTES_EACH)? * 60 / step)
+                .bind((day + 1) * each - 1)
+                .bind(day * each)
+                .bind(i64::try_from(applications)?)
                 .execute(&mut connection)
                 .await?;
         }
