@@ -34,6 +34,8 @@ pub struct Config {
     pub identity: Identity,
     pub mail: Mail,
     pub distribution: Distribution,
+    pub logs: Logs,
+    pub metering: Metering,
     pub log: Log,
     pub api: Api,
 }
@@ -130,6 +132,7 @@ pub struct Applications {
     pub provision_attempts: u32,
     pub provision_backoff_ms: u64,
     pub provision_timeout_ms: u64,
+    pub resources: Resources,
 }
 
 impl Default for Applications {
@@ -139,7 +142,23 @@ impl Default for Applications {
             provision_attempts: 3,
             provision_backoff_ms: 2_000,
             provision_timeout_ms: 10_000,
+            resources: Resources::default(),
         }
+    }
+}
+
+/// What an application has unless its owner says otherwise; told, and not enforced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resources {
+    pub cpu_limit: String,
+    pub memory_limit: String,
+    pub storage_limit: String,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { cpu_limit: "1000m".into(), memory_limit: "2Gi".into(), storage_limit: "10Gi".into() }
     }
 }
 
@@ -219,6 +238,49 @@ impl Default for Distribution {
     }
 }
 
+/// Applications' logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logs {
+    pub keep_days: u32,
+    pub max_lines: u32,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { keep_days: 7, max_lines: 10_000 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metering {
+    pub keep_minutes_days: u32,
+    pub keep_hours_days: u32,
+    pub compact_after_days: u32,
+}
+
+impl Default for Metering {
+    fn default() -> Self {
+        Self { keep_minutes_days: 35, keep_hours_days: 400, compact_after_days: 3 }
+    }
+}
+
+impl Metering {
+    fn validate(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.keep_minutes_days >= 31,
+            "metering.keep_minutes_days must be at least 31: metrics can be asked for 30 days"
+        );
+        ensure!(
+            self.keep_hours_days >= 62,
+            "metering.keep_hours_days must be at least 62: a month is reconciled after its end"
+        );
+        ensure!(self.compact_after_days > 0, "metering.compact_after_days is 0");
+        Ok(())
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
@@ -267,6 +329,9 @@ impl Config {
         }
         self.applications.default_upstream()?;
         ensure!(self.applications.provision_attempts > 0, "applications.provision_attempts is 0");
+        ensure!(self.logs.keep_days > 0, "logs.keep_days is 0");
+        ensure!(self.logs.max_lines > 0, "logs.max_lines is 0");
+        self.metering.validate()?;
         ensure!(self.identity.access_token_seconds > 0, "identity.access_token_seconds is 0");
         ensure!(self.identity.max_failed_logins > 0, "identity.max_failed_logins is 0");
         let database = self.database.url.expose();

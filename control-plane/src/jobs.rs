@@ -22,6 +22,8 @@ const MAIL_PURPOSE: &str = "mail";
 pub enum Job {
     /// Bring an application from `provisioning` to `active` or `failed`.
     Provision { application_id: ApplicationId },
+    /// Bring an application from `restarting` to `active` or `failed`.
+    Restart { application_id: ApplicationId },
     /// Send a mail; sealed, because mails carry tokens.
     SendMail { sealed: String },
     /// Tell the proxies what a changed plan means for the workspaces of it, from one id on.
@@ -38,6 +40,7 @@ impl Job {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Provision { .. } => "provision",
+            Self::Restart { .. } => "restart",
             Self::SendMail { .. } => "send_mail",
             Self::RepublishPlan { .. } => "republish_plan",
         }

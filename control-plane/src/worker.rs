@@ -1,6 +1,8 @@
 //! Runs jobs as they fall due, and the hourly housekeeping: the one place that knows what each kind
 //! of job does. A stop lets the jobs in hand end; a crash leaves their claims to expire.
 
+mod retention;
+
 use std::time::Duration;
 
 use authsome_shared::id::WorkspaceId;
@@ -104,7 +106,9 @@ async fn run_one(app: &App) -> anyhow::Result<bool> {
 
 async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
     match job {
-        Job::Provision { application_id } => provision::attempt(app, application_id).await,
+        Job::Provision { application_id } | Job::Restart { application_id } => {
+            provision::attempt(app, application_id).await
+        }
         Job::SendMail { sealed } => {
             let mail = jobs::open_mail(&app.sealer, sealed)?;
             app.mailer.send(&mail).await
@@ -130,12 +134,21 @@ async fn conclude(app: &App, job: &Claimed, outcome: anyhow::Result<()>) -> anyh
         Err(error) if job.attempts + 1 < policy.attempts => {
             let pause = policy.pause(job.attempts);
             let mut tx = app.db.write().await?;
-            jobs::retry_after(&mut tx, &job.id, pause, &format!("{error:#}")).await?;
+            let reason = format!("{error:#}");
+            if let Job::Provision { application_id } | Job::Restart { application_id } =
+                &job.payload.0
+            {
+                let (attempt, of) = (job.attempts + 1, policy.attempts);
+                provision::tell_failure(&mut tx, application_id, attempt, of, &reason).await?;
+            }
+            jobs::retry_after(&mut tx, &job.id, pause, &reason).await?;
             return Ok(tx.commit().await?);
         }
         Err(error) => {
             tracing::error!(job = %job.id, kind = job.payload.0.kind(), "a job was given up");
-            if let Job::Provision { application_id } = &job.payload.0 {
+            if let Job::Provision { application_id } | Job::Restart { application_id } =
+                &job.payload.0
+            {
                 provision::give_up(app, application_id, &format!("{error:#}")).await?;
             }
         }
@@ -154,7 +167,7 @@ struct Policy {
 impl Policy {
     fn of(app: &App, job: &Job) -> Self {
         match job {
-            Job::Provision { .. } => {
+            Job::Provision { .. } | Job::Restart { .. } => {
                 let settings = &app.config.applications;
                 let millis =
                     i64::try_from(settings.provision_backoff_ms).unwrap_or(i64::MAX / 1024);
@@ -210,7 +223,12 @@ pub async fn save_counts(app: &App) -> Result<(), Error> {
 
 async fn keep_house(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = housekeeping(&app).await {
+        // Dropped in the middle, what it has committed stands, and the rest is for the next.
+        let kept = tokio::select! {
+            () = stop.cancelled() => return,
+            kept = housekeeping(&app) => kept,
+        };
+        if let Err(error) = kept {
             tracing::warn!(%error, "housekeeping failed; it will be tried again");
         }
         tokio::select! {
@@ -238,5 +256,5 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
         revisions::append(&mut tx, forgotten).await?;
     }
     tx.commit().await?;
-    Ok(())
+    retention::run(app).await
 }

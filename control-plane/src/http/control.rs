@@ -42,6 +42,9 @@ pub fn router() -> OpenApiRouter<App> {
             applications::delete_application
         ))
         .routes(routes!(applications::restore_application))
+        .routes(routes!(applications::restart_application))
+        .routes(routes!(applications::logs::get_application_logs))
+        .routes(routes!(applications::metrics::get_application_metrics))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))

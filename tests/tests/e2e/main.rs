@@ -1,6 +1,7 @@
 //! Both planes, real servers, real faults. Names are guarantees to the product's users.
 
 mod alone;
+mod applications;
 mod bad_input;
 mod canary;
 mod chaos;

@@ -43,6 +43,9 @@ const TABLE: &[(&str, Expected)] = &[
     ("update_application", [200, 200, 200, 403, 403, 404, 401]),
     ("delete_application", [204, 204, 204, 403, 403, 404, 401]),
     ("restore_application", [200, 200, 200, 404, 404, 404, 401]),
+    ("restart_application", [202, 202, 202, 403, 403, 404, 401]),
+    ("get_application_logs", MEMBERS),
+    ("get_application_metrics", MEMBERS),
     ("create_key", [201, 201, 201, 403, 403, 404, 401]),
     ("list_keys", [200, 200, 200, 403, 403, 404, 401]),
     ("revoke_key", [204, 204, 204, 403, 403, 404, 401]),
@@ -136,6 +139,10 @@ impl Scene {
             "restore_workspace" => {
                 let path = format!("/control/v1/workspaces/{}", scene.workspace);
                 owner.delete(&path).await.is(204);
+            }
+            // Only an active one can be restarted.
+            "restart_application" => {
+                app.run_due().await;
             }
             "restore_application" => {
                 let application = scene.application.as_ref().unwrap();

@@ -1,6 +1,7 @@
 //! A proxy, as the control plane sees it.
 
 use authsome_shared::id::{EpochId, NodeId};
+use authsome_shared::log::LogBatch;
 use authsome_shared::node::{Ack, Frame, StoreState};
 use authsome_shared::snapshot::Change;
 use authsome_shared::snapshot::encoding::{Decoded, decode};
@@ -93,6 +94,11 @@ impl FakeProxy {
             body.push_str(&serde_json::to_string(record).unwrap());
         }
         self.client.send_text(Method::POST, "/node/v1/usage", "application/x-ndjson", body).await
+    }
+
+    /// Ships lines of applications' logs.
+    pub async fn log(&self, batch: &LogBatch) -> Response {
+        self.client.post("/node/v1/logs", serde_json::to_value(batch).unwrap()).await
     }
 
     /// Ships, and reads the answer.
