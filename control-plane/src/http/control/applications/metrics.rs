@@ -25,6 +25,7 @@ pub struct MetricsBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsSeries)]
 #[serde(rename_all = "camelCase")]
 struct Series {
     requests: Requests,
@@ -39,6 +40,7 @@ struct Series {
 
 /// Admitted requests.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsRequests)]
 #[serde(rename_all = "camelCase")]
 struct Requests {
     data_points: Vec<Count>,
@@ -50,6 +52,7 @@ struct Requests {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsCount)]
 struct Count {
     /// When the interval begins.
     timestamp: DateTime<Utc>,
@@ -60,6 +63,7 @@ struct Count {
 /// Milliseconds from a request's head to the end of its response, as proxies see it; at most 19 %
 /// above the truth. `null` where there were no requests.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsLatency)]
 #[serde(rename_all = "camelCase")]
 struct Latency {
     data_points: Vec<Quantiles>,
@@ -69,6 +73,7 @@ struct Latency {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsQuantiles)]
 struct Quantiles {
     timestamp: DateTime<Utc>,
     #[schema(example = 25)]
@@ -81,6 +86,7 @@ struct Quantiles {
 
 /// Answers of 500 and above, the upstream's and the gateway's.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsErrors)]
 #[serde(rename_all = "camelCase")]
 struct Errors {
     data_points: Vec<Count>,
@@ -93,6 +99,7 @@ struct Errors {
 
 /// Distinct end users.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsActiveUsers)]
 struct ActiveUsers {
     /// Seen within the period.
     #[schema(example = 145)]
@@ -191,6 +198,7 @@ pub async fn get_application_metrics(
 
 /// An application's figures of the current calendar month.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApplicationMonth)]
 #[serde(rename_all = "camelCase")]
 pub struct MonthBody {
     /// Distinct end users.
