@@ -11,7 +11,9 @@ use authsome_shared::secret::Secret;
 use crate::applications::{self, Seals};
 use crate::config::{Config, given};
 use crate::db::Db;
+use crate::identity::oauth::Providers;
 use crate::identity::password::Passwords;
+use crate::identity::session::Seen;
 use crate::identity::throttle::AddressLimits;
 use crate::identity::token::TokenKeys;
 use crate::mail::Mailer;
@@ -32,6 +34,10 @@ pub struct State {
     pub tokens: TokenKeys,
     pub passwords: Passwords,
     pub address_limits: AddressLimits,
+    /// What is known of identity providers.
+    pub providers: Providers,
+    /// When sessions were last seen, until it is written.
+    pub seen: Seen,
     pub mailer: Mailer,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
@@ -75,6 +81,8 @@ impl App {
             sealer,
             tokens,
             address_limits,
+            providers: Providers::new()?,
+            seen: Seen::default(),
             mailer,
             node_token,
             envelope,

@@ -6,7 +6,7 @@
 mod queue;
 
 use anyhow::Context;
-use authsome_shared::id::ApplicationId;
+use authsome_shared::id::{ApplicationId, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -23,6 +23,10 @@ pub enum Job {
     Provision { application_id: ApplicationId },
     /// Send a mail; sealed, because mails carry tokens.
     SendMail { sealed: String },
+    /// Send an account the link that proves its address.
+    VerifyEmail { user_id: UserId },
+    /// Send the link for a new password to an address, if it has an account.
+    PasswordReset { email: String },
 }
 
 impl Job {
@@ -36,6 +40,8 @@ impl Job {
         match self {
             Self::Provision { .. } => "provision",
             Self::SendMail { .. } => "send_mail",
+            Self::VerifyEmail { .. } => "verify_email",
+            Self::PasswordReset { .. } => "password_reset",
         }
     }
 }

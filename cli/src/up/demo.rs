@@ -11,7 +11,7 @@ use authsome_control_plane::app::App;
 use authsome_control_plane::applications::{self, NewApplication, Status};
 use authsome_control_plane::db::Topic;
 use authsome_control_plane::identity::user::NewUser;
-use authsome_control_plane::identity::{session, user};
+use authsome_control_plane::identity::{Device, session, user};
 use authsome_control_plane::serve::ControlPlane;
 use authsome_control_plane::workspaces::{self, NewWorkspace};
 use authsome_control_plane::{error, keys, random};
@@ -109,8 +109,9 @@ async fn sign_up(app: &App, password: &Secret<String>) -> anyhow::Result<(Actor,
             n => EMAIL.replace('@', &format!("{n}@")),
         };
         let new = NewUser { email: email.clone(), password: password.clone(), name: "Demo".into() };
-        match session::register(app, new).await {
-            Ok(sign_in) => {
+        match session::register(app, new, &Device::local()).await {
+            Ok((tx, sign_in)) => {
+                tx.commit().await.context("storing the demo account")?;
                 let actor = session::authenticate(app, sign_in.token.expose()).await?;
                 return Ok((actor, email));
             }

@@ -1,13 +1,22 @@
 //! Sessions: made at sign-in, prolonged by refresh tokens that each work once, ended by sign-out.
 //! A refresh token presented twice ends its session: one of the two holders has stolen it.
+//!
+//! Signing in opens its own transactions, because hashing must not hold one and a count of guesses
+//! must stand. The last one, with the effect, goes to the caller uncommitted.
+
+mod list;
 
 use authsome_shared::id::{SessionId, UserId};
 use authsome_shared::secret::Secret;
 use chrono::TimeDelta;
 
-use super::throttle;
+pub use list::{Overview, Seen, list, revoke_one};
+
+use super::device::{self, Device};
+use super::throttle::{self, Subject};
 use super::token::{OneTimeToken, digest};
 use super::user::{self, NewUser, User};
+use super::{account, mfa};
 use crate::actor::Actor;
 use crate::app::App;
 use crate::db::Tx;
@@ -31,61 +40,101 @@ pub struct Session {
     pub user_id: UserId,
 }
 
+/// What a session says of a sign-in by password.
+pub const PASSWORD: &str = "password";
+
 const WRONG_CREDENTIALS: Error = Error::Unauthenticated("Wrong e-mail address or password");
 const WRONG_REFRESH: Error = Error::Unauthenticated("The refresh token is invalid or expired");
 
-/// Creates the account and signs it in. Hashing takes place outside of any transaction, which is
-/// why this and [`login`] open their own.
-pub async fn register(app: &App, new: NewUser) -> Result<SignIn> {
+/// Creates the account and signs it in.
+pub async fn register(app: &App, new: NewUser, device: &Device) -> Result<(Tx, SignIn)> {
     new.check()?;
     let hash = app.passwords.hash(new.password.clone()).await?;
     let mut tx = app.db.write().await?;
     let user = user::create(&mut tx, &new, &hash).await?;
-    let sign_in = open(&mut tx, app, user).await?;
-    tx.commit().await?;
-    Ok(sign_in)
+    account::ask_for_proof(&mut tx, &user).await?;
+    let sign_in = open(&mut tx, app, user, PASSWORD, device).await?;
+    Ok((tx, sign_in))
 }
 
 /// Signs in by password. One answer, and one duration, for unknown accounts and wrong passwords.
-pub async fn login(app: &App, email: &str, password: Secret<String>) -> Result<SignIn> {
-    let subject = user::normalise_email(email);
-    if !user::is_email(&subject) {
+pub async fn login(
+    app: &App,
+    email: &str,
+    password: Secret<String>,
+    device: &Device,
+) -> Result<(Tx, SignIn)> {
+    let email = user::normalise_email(email);
+    if !user::is_email(&email) {
         // Has no account, and may hold what the databases refuse as text.
         app.passwords.verify(password, None).await?;
         return Err(WRONG_CREDENTIALS);
     }
     let mut tx = app.db.write().await?;
+    let subject = if device::is_known(&mut tx, &email, device).await? {
+        Subject::password_from(&email, device)
+    } else {
+        Subject::password(&email)
+    };
     let allowed = throttle::count_attempt(&mut tx, &app.config.identity, &subject).await;
     tx.commit().await?;
     allowed?;
 
     let mut tx = app.db.read().await?;
-    let (user, hash) = user::by_email(&mut tx, &subject).await?.unzip();
+    let (user, hash) = user::by_email(&mut tx, &email).await?.unzip();
     drop(tx);
-    let matches = app.passwords.verify(password, hash).await?;
+    let matches = app.passwords.verify(password, hash.flatten()).await?;
     let Some(user) = user.filter(|_| matches) else { return Err(WRONG_CREDENTIALS) };
 
     let mut tx = app.db.write().await?;
     throttle::clear(&mut tx, &subject).await?;
-    let sign_in = open(&mut tx, app, user).await?;
-    tx.commit().await?;
-    Ok(sign_in)
+    begin(tx, app, user, PASSWORD, device).await
 }
 
-async fn open(tx: &mut Tx, app: &App, user: User) -> Result<SignIn> {
+/// Goes on after the first factor: signs in, or asks for the second factor. That asking is an error
+/// to the caller, and committed here.
+pub async fn begin(
+    mut tx: Tx,
+    app: &App,
+    user: User,
+    method: &str,
+    device: &Device,
+) -> Result<(Tx, SignIn)> {
+    if mfa::is_on(&mut tx, &user.id).await? {
+        let asked = mfa::ask(&mut tx, &user.id, method).await?;
+        tx.commit().await?;
+        return Err(asked);
+    }
+    let sign_in = open(&mut tx, app, user, method, device).await?;
+    Ok((tx, sign_in))
+}
+
+/// A new session of somebody who has shown all that must be shown.
+pub async fn open(
+    tx: &mut Tx,
+    app: &App,
+    user: User,
+    method: &str,
+    device: &Device,
+) -> Result<SignIn> {
     let now = tx.now();
     let session = SessionId::new();
     let lifetime = TimeDelta::days(app.config.identity.refresh_token_days.into());
     execute!(
         tx,
         sqlx::query(
-            "insert into sessions (id, user_id, created_at, expires_at) values ($1, $2, $3, $4)"
+            "insert into sessions (id, user_id, method, address, user_agent, created_at, \
+             last_seen_at, expires_at) values ($1, $2, $3, $4, $5, $6, $6, $7)"
         )
         .bind(&session)
         .bind(&user.id)
+        .bind(method)
+        .bind(device.address.to_string())
+        .bind(&device.user_agent)
         .bind(now)
         .bind(now + lifetime)
     )?;
+    device::remember(tx, &user.id, device).await?;
     issue(tx, app, user, &session).await
 }
 
@@ -108,8 +157,9 @@ async fn issue(tx: &mut Tx, app: &App, user: User, session: &SessionId) -> Resul
     )?;
     execute!(
         tx,
-        sqlx::query("update sessions set expires_at = $1 where id = $2")
+        sqlx::query("update sessions set expires_at = $1, last_seen_at = $2 where id = $3")
             .bind(expires_at)
+            .bind(now)
             .bind(session)
     )?;
     let expires_in = settings.access_token_seconds;
@@ -118,8 +168,8 @@ async fn issue(tx: &mut Tx, app: &App, user: User, session: &SessionId) -> Resul
 }
 
 /// Trades a refresh token for a new pair. Of parallel attempts one wins; the others count as reuse
-/// and end the session.
-pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<SignIn> {
+/// and end the session, the winner's new pair included.
+pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<(Tx, SignIn)> {
     let token = digest(refresh_token.expose());
     let mut tx = app.db.write().await?;
     let now = tx.now();
@@ -144,8 +194,7 @@ pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<SignIn
     }
     let user = user::by_id(&mut tx, &session.user_id).await?;
     let sign_in = issue(&mut tx, app, user, &session.id).await?;
-    tx.commit().await?;
-    Ok(sign_in)
+    Ok((tx, sign_in))
 }
 
 /// Ends the session that a used refresh token belongs to.
@@ -191,6 +240,21 @@ pub async fn revoke(tx: &mut Tx, session: &SessionId) -> Result<()> {
     Ok(())
 }
 
+/// Ends an account's sessions, but for `keep`; how many those were.
+pub async fn revoke_all(tx: &mut Tx, user: &UserId, keep: Option<&SessionId>) -> Result<u64> {
+    let now = tx.now();
+    Ok(execute!(
+        tx,
+        sqlx::query(
+            "update sessions set revoked_at = $1 where user_id = $2 and revoked_at is null \
+             and id <> $3"
+        )
+        .bind(now)
+        .bind(user)
+        .bind(keep.map_or("", SessionId::as_str))
+    )?)
+}
+
 /// The caller behind an access token, while the session stands.
 pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
     const INVALID: Error = Error::Unauthenticated("The access token is invalid or expired");
@@ -210,6 +274,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
         .bind(now)
     )?;
     let (user_id, email, platform_admin) = row.ok_or(INVALID)?;
+    app.seen.note(&claims.sid, now);
     Ok(Actor { user_id, session_id: claims.sid, email, platform_admin })
 }
 

@@ -1,4 +1,11 @@
-//! Sign-up, sign-in, sign-out.
+//! Sign-up, sign-in, sign-out, and one's own account.
+
+pub mod email;
+pub mod identities;
+pub mod oauth;
+pub mod password;
+pub mod sessions;
+pub mod totp;
 
 use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
@@ -9,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::error::Result;
-use crate::http::extract::{ClientAddress, Json};
+use crate::error::{Checks, Result};
+use crate::http::extract::{FromDevice, Json};
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::identity::throttle::Attempt;
@@ -24,6 +31,8 @@ pub struct UserBody {
     id: UserId,
     email: String,
     name: String,
+    /// Its owner has followed a link in a mail to it, or an identity provider vouches for it.
+    email_verified: bool,
     /// May see the platform's own pages, such as its proxies.
     platform_admin: bool,
     created_at: DateTime<Utc>,
@@ -31,8 +40,8 @@ pub struct UserBody {
 
 impl From<User> for UserBody {
     fn from(user: User) -> Self {
-        let User { id, email, name, platform_admin, created_at } = user;
-        Self { id, email, name, platform_admin, created_at }
+        let User { id, email, name, email_verified, platform_admin, created_at } = user;
+        Self { id, email, name, email_verified, platform_admin, created_at }
     }
 }
 
@@ -81,12 +90,14 @@ pub struct Register {
 )]
 pub async fn register(
     State(app): State<App>,
-    ClientAddress(address): ClientAddress,
+    FromDevice(device): FromDevice,
     Json(input): Json<Register>,
 ) -> Result<(StatusCode, Json<SignInBody>)> {
-    app.address_limits.count(Attempt::Register, address, app.clock.now())?;
+    app.address_limits.count(Attempt::Register, device.address, app.clock.now())?;
     let Register { email, password, name } = input;
-    let sign_in = session::register(&app, NewUser { email, password, name }).await?;
+    let new = NewUser { email, password, name };
+    let (tx, sign_in) = session::register(&app, new, &device).await?;
+    tx.commit().await?;
     Ok((StatusCode::CREATED, Json(sign_in.into())))
 }
 
@@ -99,22 +110,24 @@ pub struct Login {
     password: Secret<String>,
 }
 
-/// Sign in by password.
+/// Sign in by password. An account with two-factor sign-in is answered 401 `mfa_required`, with a
+/// `mfaToken` in `details` for `POST /control/v1/auth/login/totp`.
 #[utoipa::path(
     post, path = "/control/v1/auth/login", tag = "auth", request_body = Login,
     responses(
         (status = 200, description = "Signed in", body = SignInBody),
-        (status = 401, description = "Unknown account or wrong password", body = ErrorBody),
+        (status = 401, description = "Unknown account or wrong password, or a second factor is wanted", body = ErrorBody),
         Failures,
     ),
 )]
 pub async fn login(
     State(app): State<App>,
-    ClientAddress(address): ClientAddress,
+    FromDevice(device): FromDevice,
     Json(input): Json<Login>,
 ) -> Result<Json<SignInBody>> {
-    app.address_limits.count(Attempt::Login, address, app.clock.now())?;
-    let sign_in = session::login(&app, &input.email, input.password).await?;
+    app.address_limits.count(Attempt::Login, device.address, app.clock.now())?;
+    let (tx, sign_in) = session::login(&app, &input.email, input.password, &device).await?;
+    tx.commit().await?;
     Ok(Json(sign_in.into()))
 }
 
@@ -138,7 +151,8 @@ pub async fn refresh(
     State(app): State<App>,
     Json(input): Json<Refresh>,
 ) -> Result<Json<SignInBody>> {
-    let sign_in = session::refresh(&app, &input.refresh_token).await?;
+    let (tx, sign_in) = session::refresh(&app, &input.refresh_token).await?;
+    tx.commit().await?;
     Ok(Json(sign_in.into()))
 }
 
@@ -162,5 +176,35 @@ pub async fn logout(State(app): State<App>, SignedIn(actor): SignedIn) -> Result
 pub async fn me(State(app): State<App>, SignedIn(actor): SignedIn) -> Result<Json<UserBody>> {
     let mut tx = app.db.read().await?;
     let user = user::by_id(&mut tx, &actor.user_id).await?;
+    Ok(Json(user.into()))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateMe {
+    #[schema(example = "Ada King", min_length = 1, max_length = 200)]
+    name: Option<String>,
+}
+
+/// Change the account's name. What is not sent stays.
+#[utoipa::path(
+    patch, path = "/control/v1/auth/me", tag = "auth", security(("bearer" = [])),
+    request_body = UpdateMe,
+    responses((status = 200, description = "The account", body = UserBody), Failures, Refusals),
+)]
+pub async fn update_me(
+    State(app): State<App>,
+    SignedIn(actor): SignedIn,
+    Json(input): Json<UpdateMe>,
+) -> Result<Json<UserBody>> {
+    let mut tx = app.db.write().await?;
+    if let Some(name) = &input.name {
+        let mut checks = Checks::default();
+        checks.name("name", name);
+        checks.finish()?;
+        user::rename(&mut tx, &actor.user_id, name).await?;
+    }
+    let user = user::by_id(&mut tx, &actor.user_id).await?;
+    tx.commit().await?;
     Ok(Json(user.into()))
 }
