@@ -11,7 +11,7 @@ use authsome_shared::snapshot::{self, Change};
 use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 
 use crate::actor::Access;
@@ -67,6 +67,15 @@ pub struct Key {
 }
 
 impl Key {
+    /// What the audit log says of it: never more than its masked form.
+    fn audited(&self) -> Value {
+        json!({
+            "name": self.name, "type": self.key_type, "key": self.display,
+            "settings": self.settings.0, "replaces": self.replaces, "expiresAt": self.expires_at,
+            "revokedAt": self.revoked_at,
+        })
+    }
+
     /// What proxies must know of it.
     fn to_wire(&self) -> Result<snapshot::Key> {
         let digest = KeyDigest::from_hex(&self.digest)
@@ -188,6 +197,7 @@ pub async fn issue(
         last_used_at: None,
     };
     store::insert(tx, &key).await?;
+    tx.audit(access.audit("key.created").on("key", &key.id).after(key.audited()));
     revisions::append(tx, vec![key.change()?]).await?;
     Ok(Issued { key, clear })
 }
@@ -256,6 +266,8 @@ pub async fn rotate(
     };
     store::end(tx, &old).await?;
     store::insert(tx, &successor).await?;
+    let entry = access.audit("key.rotated").on("key", &old.id);
+    tx.audit(entry.before(old.audited()).after(successor.audited()));
     revisions::append(tx, vec![ended, successor.change()?]).await?;
     Ok(Issued { key: successor, clear })
 }
@@ -263,13 +275,15 @@ pub async fn rotate(
 /// Revokes a key and returns the revision that carries it to the proxies.
 pub async fn revoke(
     tx: &mut Tx,
-    _access: &Access,
+    access: &Access,
     application: &Application,
     id: &KeyId,
 ) -> Result<i64> {
     let mut key = store::standing(tx, &application.id, id).await?;
+    let before = key.audited();
     key.revoked_at = Some(tx.now());
     store::end(tx, &key).await?;
+    tx.audit(access.audit("key.revoked").on("key", id).change(before, key.audited()));
     Ok(revisions::append(tx, vec![Change::RemoveKey(key.id)]).await?)
 }
 

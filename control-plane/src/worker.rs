@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::applications::{self, provision};
+use crate::audit::chain;
 use crate::db::Topic;
 use crate::error::Error;
 use crate::identity::{account, device, mail_token, mfa, oauth, session, throttle};
 use crate::jobs::{self, Claimed, Job};
-use crate::{revisions, workspaces};
+use crate::{idempotency, revisions, workspaces};
 
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
@@ -227,6 +228,8 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     mail_token::prune(&mut tx).await?;
     mfa::prune(&mut tx).await?;
     oauth::prune(&mut tx).await?;
+    idempotency::prune(&mut tx).await?;
+    chain::checkpoint(&mut tx, &app.sealer).await?;
     let mut forgotten = applications::purge(&mut tx).await?;
     forgotten.extend(workspaces::purge(&mut tx).await?);
     if !forgotten.is_empty() {

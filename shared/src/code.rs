@@ -54,6 +54,8 @@ codes! {
     LinkRequired => 409, "link_required";
     /// An account keeps at least one way to sign in.
     LastSignInMethod => 409, "last_sign_in_method";
+    /// The `Idempotency-Key` was used for another request.
+    IdempotencyConflict => 409, "idempotency_conflict";
     /// A workspace keeps at least one owner.
     LastOwner => 409, "last_owner";
     /// The body is over its limit.

@@ -109,9 +109,9 @@ async fn sign_up(app: &App, password: &Secret<String>) -> anyhow::Result<(Actor,
             n => EMAIL.replace('@', &format!("{n}@")),
         };
         let new = NewUser { email: email.clone(), password: password.clone(), name: "Demo".into() };
-        match session::register(app, new, &Device::local()).await {
+        match session::register(app, new, &Device::default()).await {
             Ok((tx, sign_in)) => {
-                tx.commit().await.context("storing the demo account")?;
+                tx.commit().await?;
                 let actor = session::authenticate(app, sign_in.token.expose()).await?;
                 return Ok((actor, email));
             }

@@ -20,6 +20,7 @@ use url::Url;
 use super::config::Upstream;
 use super::{Status, store};
 use crate::app::App;
+use crate::audit::Entry;
 use crate::{platform, proxies, revisions};
 
 /// One attempt. Nothing to do when the application is no longer being provisioned.
@@ -67,10 +68,17 @@ async fn settle(
     if application.status != Status::Provisioning {
         return Ok(());
     }
+    let before = application.audited();
     application.status = application.status.to(status)?;
     application.status_reason = reason;
     application.updated_at = tx.now();
     store::update(&mut tx, &application).await?;
+    let action = match status {
+        Status::Active => "application.activated",
+        _ => "application.failed",
+    };
+    let entry = Entry::by_system("provisioner", action).in_workspace(&application.workspace_id);
+    tx.audit(entry.on("application", id).change(before, application.audited()));
     revisions::append(&mut tx, vec![application.change()?]).await?;
     tx.commit().await?;
     tracing::info!(application = %id, ?status, "provisioned");

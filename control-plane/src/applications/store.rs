@@ -130,20 +130,19 @@ pub async fn update(tx: &mut Tx, application: &Application) -> Result<()> {
 }
 
 /// Deleted ones, and all of workspaces that are themselves due.
-pub async fn due_for_purge(tx: &mut Tx) -> Result<Vec<ApplicationId>> {
+pub async fn due_for_purge(tx: &mut Tx) -> Result<Vec<(ApplicationId, WorkspaceId)>> {
     let now = tx.now();
-    let rows: Vec<(ApplicationId,)> = fetch_all!(
+    Ok(fetch_all!(
         tx,
         sqlx::query_as(
-            "select applications.id from applications \
+            "select applications.id, applications.workspace_id from applications \
              join workspaces on workspaces.id = applications.workspace_id \
              where (applications.status = 'deleted' and applications.purge_at <= $1) \
              or (workspaces.status = 'deleted' and workspaces.purge_at <= $1) \
              order by applications.id"
         )
         .bind(now)
-    )?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
+    )?)
 }
 
 pub async fn key_ids(tx: &mut Tx, application: &ApplicationId) -> Result<Vec<KeyId>> {

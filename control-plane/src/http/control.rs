@@ -2,6 +2,7 @@
 //! response structs stand above their handlers; a handler's name is its operation id.
 
 mod applications;
+mod audit;
 mod auth;
 mod invitations;
 mod keys;
@@ -66,4 +67,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(usage::get_usage))
         .routes(routes!(usage::get_reconciliation))
         .routes(routes!(proxies::list_proxies))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
+        .routes(routes!(audit::list_platform_audit))
 }

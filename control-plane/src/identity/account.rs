@@ -10,15 +10,18 @@ use authsome_shared::code::Code;
 use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
 use chrono::TimeDelta;
+use serde_json::json;
 
 use super::mail_token::{self, Purpose, Spent};
 use super::throttle::{self, Subject};
 use super::user::{self, User};
 use super::{linked, mfa, notice, session};
-use crate::actor::Actor;
+use crate::actor::{Actor, Origin};
 use crate::app::App;
+use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
+use crate::idempotency;
 use crate::jobs::{self, Job};
 
 /// Mails that anybody may cause to one address within the window of failed sign-ins.
@@ -39,6 +42,7 @@ pub async fn ask_again(tx: &mut Tx, app: &App, actor: &Actor) -> Result<()> {
     }
     let subject = Subject::mail(user.id.as_str());
     throttle::count_up_to(tx, &app.config.identity, &subject, MAILS).await?;
+    tx.audit(Entry::by(actor, "user.verification_requested").on("user", &user.id));
     ask_for_proof(tx, &user).await
 }
 
@@ -58,7 +62,12 @@ pub async fn send_proof(tx: &mut Tx, app: &App, id: &UserId) -> Result<()> {
 }
 
 /// Takes what a mail's link says: the address is proved, or becomes the account's.
-pub async fn verify_email(tx: &mut Tx, app: &App, token: &Secret<String>) -> Result<User> {
+pub async fn verify_email(
+    tx: &mut Tx,
+    app: &App,
+    token: &Secret<String>,
+    origin: &Origin,
+) -> Result<User> {
     let purposes = [Purpose::EmailVerification, Purpose::EmailChange];
     let Some(spent) = mail_token::spend(tx, token, purposes).await? else {
         return Err(wrong_token());
@@ -68,6 +77,13 @@ pub async fn verify_email(tx: &mut Tx, app: &App, token: &Secret<String>) -> Res
         return Err(wrong_token());
     }
     user::verify_email(tx, &before.id, &spent.email).await?;
+    let state = |email: &str, verified: bool| json!({ "email": email, "emailVerified": verified });
+    let entry = Entry::by_user(&before.id, &before.email, origin, "user.email_verified");
+    tx.audit(
+        entry
+            .on("user", &before.id)
+            .change(state(&before.email, before.email_verified), state(&spent.email, true)),
+    );
     if before.email != spent.email {
         // Links that went to the old address are good for nothing now.
         mail_token::withdraw(tx, &before.id, Purpose::PasswordReset).await?;
@@ -89,7 +105,7 @@ pub async fn change_email(
     checks.check(user::is_email(&email), "email", "`email` must be an e-mail address");
     checks.finish()?;
     confirm_password(app, &actor.user_id, "password", password).await?;
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     if user::by_email(&mut tx, &email).await?.is_some() {
         let message = "An account with this e-mail address exists already";
         return Err(Error::Conflict(Code::AlreadyExists, message.into()));
@@ -98,6 +114,8 @@ pub async fn change_email(
     let lifetime = TimeDelta::hours(app.config.identity.email_verification_hours.into());
     let token =
         mail_token::create(&mut tx, &actor.user_id, Purpose::EmailChange, &email, lifetime).await?;
+    let entry = Entry::by(actor, "user.email_change_requested").on("user", &actor.user_id);
+    tx.audit(entry.after(json!({ "email": email })));
     let user = user::by_id(&mut tx, &actor.user_id).await?;
     notice::send(&mut tx, app, notice::new_email(app, &email, &token)).await?;
     notice::send(&mut tx, app, notice::email_change_asked(&user.email, &email)).await?;
@@ -128,6 +146,8 @@ pub async fn send_reset(tx: &mut Tx, app: &App, email: &str) -> Result<()> {
     let lifetime = TimeDelta::minutes(app.config.identity.password_reset_minutes.into());
     let token =
         mail_token::create(tx, &user.id, Purpose::PasswordReset, &user.email, lifetime).await?;
+    let entry = Entry::by_system("identity", "user.password_reset_sent");
+    tx.audit(entry.on("user", &user.id));
     notice::send(tx, app, notice::reset(app, &user.email, &token)).await
 }
 
@@ -136,6 +156,7 @@ pub async fn reset_password(
     app: &App,
     token: &Secret<String>,
     password: Secret<String>,
+    origin: &Origin,
 ) -> Result<Tx> {
     let mut checks = Checks::default();
     user::check_password(&mut checks, "password", &password);
@@ -149,7 +170,7 @@ pub async fn reset_password(
     }
     let hash = app.passwords.hash(password).await?;
 
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     let purposes = [Purpose::PasswordReset, Purpose::PasswordReset];
     let spent = mail_token::spend(&mut tx, token, purposes).await?;
     let Some(Spent { user_id, email, .. }) = spent else { return Err(wrong_token()) };
@@ -163,7 +184,9 @@ pub async fn reset_password(
     }
     user::verify_email(&mut tx, &user_id, &email).await?;
     user::set_password(&mut tx, &user_id, &hash).await?;
-    session::revoke_all(&mut tx, &user_id, None).await?;
+    tx.audit(Entry::by_user(&user_id, &email, origin, "user.password_reset").on("user", &user_id));
+    let entry = Entry::by_user(&user_id, &email, origin, "session.revoked");
+    session::revoke_all(&mut tx, &user_id, None, &entry).await?;
     throttle::clear(&mut tx, &Subject::password(&email)).await?;
     forget_pending(&mut tx, &user_id).await?;
     notice::send(&mut tx, app, notice::password_changed(&email)).await?;
@@ -189,9 +212,11 @@ pub async fn change_password(
     }
     confirm_password(app, &actor.user_id, "currentPassword", Some(current)).await?;
     let hash = app.passwords.hash(new).await?;
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     user::set_password(&mut tx, &actor.user_id, &hash).await?;
-    session::revoke_all(&mut tx, &actor.user_id, Some(&actor.session_id)).await?;
+    tx.audit(Entry::by(actor, "user.password_changed").on("user", &actor.user_id));
+    let entry = Entry::by(actor, "session.revoked");
+    session::revoke_all(&mut tx, &actor.user_id, Some(&actor.session_id), &entry).await?;
     forget_pending(&mut tx, &actor.user_id).await?;
     let user = user::by_id(&mut tx, &actor.user_id).await?;
     notice::send(&mut tx, app, notice::password_changed(&user.email)).await?;

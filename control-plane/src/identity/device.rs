@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use authsome_shared::id::UserId;
 use chrono::TimeDelta;
 
+use crate::actor::Origin;
 use crate::db::Tx;
 use crate::{execute, fetch_optional};
 
@@ -17,29 +18,29 @@ const MAX_AGENT: usize = 200;
 const REMEMBERED: TimeDelta = TimeDelta::days(90);
 
 /// The client of a sign-in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Device {
-    pub address: IpAddr,
+    pub origin: Origin,
     /// Printable and short.
     pub user_agent: Option<String>,
 }
 
 impl Device {
-    pub fn new(address: IpAddr, user_agent: Option<&str>) -> Self {
+    pub fn new(origin: Origin, user_agent: Option<&str>) -> Self {
         let clean = |text: &str| -> String {
             text.chars().filter(|c| !c.is_control()).take(MAX_AGENT).collect()
         };
-        Self { address, user_agent: user_agent.map(clean).filter(|text| !text.is_empty()) }
+        Self { origin, user_agent: user_agent.map(clean).filter(|text| !text.is_empty()) }
     }
 
-    /// The platform itself.
-    pub fn local() -> Self {
-        Self::new(Ipv4Addr::LOCALHOST.into(), None)
+    /// The platform itself is at home.
+    pub fn address(&self) -> IpAddr {
+        self.origin.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     /// What is remembered of the address, and what guesses are counted by.
     pub fn network(&self) -> IpAddr {
-        network(self.address)
+        network(self.address())
     }
 }
 
@@ -98,11 +99,12 @@ mod tests {
 
     #[test]
     fn what_the_client_says_is_cut_to_size() {
-        let address = "2001:db8::7".parse().unwrap();
-        let device = Device::new(address, Some(&"x\u{7}y".repeat(500)));
+        let address = Some("2001:db8::7".parse().unwrap());
+        let origin = Origin { address, request_id: None };
+        let device = Device::new(origin.clone(), Some(&"x\u{7}y".repeat(500)));
         assert_eq!(device.user_agent.as_ref().unwrap().len(), MAX_AGENT);
         assert!(!device.user_agent.unwrap().contains('\u{7}'));
-        assert_eq!(Device::new(address, Some("\u{1}")).user_agent, None);
-        assert_eq!(Device::new(address, None).network().to_string(), "2001:db8::");
+        assert_eq!(Device::new(origin.clone(), Some("\u{1}")).user_agent, None);
+        assert_eq!(Device::new(origin.clone(), None).network().to_string(), "2001:db8::");
     }
 }

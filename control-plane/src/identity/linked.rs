@@ -8,8 +8,10 @@
 use authsome_shared::code::Code;
 use authsome_shared::id::{IdentityId, UserId};
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 
 use super::user;
+use crate::audit::Entry;
 use crate::db::{Tx, is_unique_violation};
 use crate::error::{Error, Result};
 use crate::{execute, fetch_all, fetch_optional};
@@ -24,6 +26,18 @@ pub struct Identity {
     pub email: Option<String>,
     pub created_at: DateTime<Utc>,
     pub last_used_at: DateTime<Utc>,
+}
+
+impl Identity {
+    /// What the audit log says of it.
+    pub fn state(&self) -> Value {
+        json!({ "provider": self.provider, "email": self.email })
+    }
+
+    /// The entry of its beginning.
+    pub fn audited(&self, entry: Entry) -> Entry {
+        entry.on("identity", &self.id).after(self.state())
+    }
 }
 
 /// What a provider says of somebody.

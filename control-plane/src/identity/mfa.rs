@@ -7,16 +7,19 @@ use authsome_shared::code::Code;
 use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 
 use super::device::Device;
 use super::session::{self, SignIn};
 use super::throttle::{self, Subject};
 use super::token::{OneTimeToken, digest};
 use super::{notice, totp, user};
+use crate::actor::{Actor, Origin};
 use crate::app::App;
+use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::{execute, fetch_one, fetch_optional, random};
+use crate::{execute, fetch_one, fetch_optional, idempotency, random};
 
 const PURPOSE: &str = "totp seed";
 
@@ -75,7 +78,8 @@ async fn left(tx: &mut Tx, user: &UserId) -> Result<i64> {
 }
 
 /// Makes a key; it counts once a code of it was shown. One that was not confirmed is replaced.
-pub async fn enrol(tx: &mut Tx, app: &App, user: &UserId) -> Result<totp::Enrolment> {
+pub async fn enrol(tx: &mut Tx, app: &App, actor: &Actor) -> Result<totp::Enrolment> {
+    let user = &actor.user_id;
     if is_on(tx, user).await? {
         let message = "Two-factor sign-in is on already; turn it off first";
         return Err(Error::Conflict(Code::InvalidState, message.into()));
@@ -94,14 +98,16 @@ pub async fn enrol(tx: &mut Tx, app: &App, user: &UserId) -> Result<totp::Enrolm
         .bind(app.sealer.seal(PURPOSE, &key))
         .bind(now)
     )?;
+    tx.audit(Entry::by(actor, "totp.enrolled").on("user", user));
     let account = user::by_id(tx, user).await?;
     Ok(totp::enrolment(key, &account.email))
 }
 
 /// Turns the second factor on by a first code; the recovery codes, which are shown this once.
-pub async fn confirm(app: &App, user: &UserId, code: &str) -> Result<(Tx, Vec<Secret<String>>)> {
+pub async fn confirm(app: &App, actor: &Actor, code: &str) -> Result<(Tx, Vec<Secret<String>>)> {
+    let user = &actor.user_id;
     count(app, user, Phase::Enrolled).await?;
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     let factor = expect_factor(&mut tx, user, Phase::Enrolled).await?;
     if !take_step(&mut tx, app, user, &factor, code).await? {
         return Err(wrong_code());
@@ -111,15 +117,18 @@ pub async fn confirm(app: &App, user: &UserId, code: &str) -> Result<(Tx, Vec<Se
     execute!(tx, sqlx::query(update).bind(now).bind(user))?;
     let codes = replace_codes(&mut tx, user).await?;
     throttle::clear(&mut tx, &Subject::code(user)).await?;
+    tx.audit(Entry::by(actor, "totp.enabled").on("user", user));
     let account = user::by_id(&mut tx, user).await?;
     notice::send(&mut tx, app, notice::totp_enabled(&account.email)).await?;
     Ok((tx, codes))
 }
 
 /// Turns the second factor off. The caller has shown the password already.
-pub async fn disable(app: &App, user: &UserId, code: &str) -> Result<Tx> {
-    let mut tx = pass(app, user, code).await?.ok_or_else(wrong_code)?;
+pub async fn disable(app: &App, actor: &Actor, code: &str) -> Result<Tx> {
+    let user = &actor.user_id;
+    let mut tx = pass(app, user, code, &actor.origin).await?.ok_or_else(wrong_code)?;
     remove(&mut tx, user).await?;
+    tx.audit(Entry::by(actor, "totp.disabled").on("user", user));
     let account = user::by_id(&mut tx, user).await?;
     notice::send(&mut tx, app, notice::totp_disabled(&account.email)).await?;
     Ok(tx)
@@ -128,11 +137,13 @@ pub async fn disable(app: &App, user: &UserId, code: &str) -> Result<Tx> {
 /// Replaces the recovery codes.
 pub async fn renew_codes(
     app: &App,
-    user: &UserId,
+    actor: &Actor,
     code: &str,
 ) -> Result<(Tx, Vec<Secret<String>>)> {
-    let mut tx = pass(app, user, code).await?.ok_or_else(wrong_code)?;
+    let user = &actor.user_id;
+    let mut tx = pass(app, user, code, &actor.origin).await?.ok_or_else(wrong_code)?;
     let codes = replace_codes(&mut tx, user).await?;
+    tx.audit(Entry::by(actor, "recovery_codes.replaced").on("user", user));
     let account = user::by_id(&mut tx, user).await?;
     notice::send(&mut tx, app, notice::recovery_codes_replaced(&account.email)).await?;
     Ok((tx, codes))
@@ -194,8 +205,9 @@ pub async fn finish(
     )?;
     drop(tx);
     let (user, method) = asked.ok_or(EXPIRED)?;
-    let mut tx =
-        pass(app, &user, code).await?.ok_or(Error::Unauthenticated("The code is wrong"))?;
+    let mut tx = pass(app, &user, code, &device.origin)
+        .await?
+        .ok_or(Error::Unauthenticated("The code is wrong"))?;
     let spent =
         execute!(tx, sqlx::query("delete from mfa_challenges where digest = $1").bind(&challenge))?;
     if spent == 0 {
@@ -245,14 +257,14 @@ async fn count(app: &App, user: &UserId, phase: Phase) -> Result<()> {
 }
 
 /// Counts a guess and looks at it. A right code is spent in the transaction that comes back.
-async fn pass(app: &App, user: &UserId, code: &str) -> Result<Option<Tx>> {
+async fn pass(app: &App, user: &UserId, code: &str, origin: &Origin) -> Result<Option<Tx>> {
     count(app, user, Phase::On).await?;
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     let factor = expect_factor(&mut tx, user, Phase::On).await?;
     let right = if code.trim().len() == totp::DIGITS {
         take_step(&mut tx, app, user, &factor, code.trim()).await?
     } else {
-        take_recovery_code(&mut tx, app, user, code).await?
+        take_recovery_code(&mut tx, app, user, code, origin).await?
     };
     if !right {
         return Ok(None);
@@ -274,7 +286,13 @@ async fn take_step(
     Ok(execute!(tx, sqlx::query(update).bind(step).bind(user))? == 1)
 }
 
-async fn take_recovery_code(tx: &mut Tx, app: &App, user: &UserId, code: &str) -> Result<bool> {
+async fn take_recovery_code(
+    tx: &mut Tx,
+    app: &App,
+    user: &UserId,
+    code: &str,
+    origin: &Origin,
+) -> Result<bool> {
     let now = tx.now();
     let taken = execute!(
         tx,
@@ -291,6 +309,8 @@ async fn take_recovery_code(tx: &mut Tx, app: &App, user: &UserId, code: &str) -
     }
     let account = user::by_id(tx, user).await?;
     let left = left(tx, user).await?;
+    let entry = Entry::by_user(user, &account.email, origin, "recovery_code.used");
+    tx.audit(entry.on("user", user).after(json!({ "left": left })));
     notice::send(tx, app, notice::recovery_code_used(&account.email, left)).await?;
     Ok(true)
 }

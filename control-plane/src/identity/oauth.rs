@@ -13,8 +13,9 @@ mod journey;
 mod person;
 
 use authsome_shared::code::Code;
-use authsome_shared::id::UserId;
+use authsome_shared::id::{IdentityId, UserId};
 use authsome_shared::secret::Secret;
+use serde_json::json;
 use url::Url;
 
 pub use client::Failure;
@@ -27,9 +28,11 @@ use super::session::{self, SignIn};
 use super::{account, notice, user};
 use crate::actor::Actor;
 use crate::app::App;
+use crate::audit::Entry;
 use crate::config;
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::idempotency;
 
 /// What a browser brings when it wants to depart.
 #[derive(Debug, Default)]
@@ -151,7 +154,7 @@ pub async fn exchange(
     verifier: Option<&Secret<String>>,
     device: &Device,
 ) -> Result<(Tx, SignIn)> {
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     let handed = journey::redeem(&mut tx, code, verifier, None).await?;
     let person = handed.person();
     let linked = linked::find(&mut tx, &handed.provider, &person).await?;
@@ -165,12 +168,14 @@ pub async fn exchange(
     let user = match linked::judge(linked, &person, account) {
         Verdict::Known(id) => user::by_id(&mut tx, &id).await?,
         Verdict::Link(id) => {
-            linked::link(&mut tx, &id, &handed.provider, &person).await?;
             let user = user::by_id(&mut tx, &id).await?;
+            let identity = linked::link(&mut tx, &id, &handed.provider, &person).await?;
+            let entry = Entry::by_user(&id, &user.email, &device.origin, "identity.linked");
+            tx.audit(identity.audited(entry));
             notice::send(&mut tx, app, notice::identity_linked(&user.email, label)).await?;
             user
         }
-        Verdict::New => create(&mut tx, &handed.provider, &person).await?,
+        Verdict::New => create(&mut tx, &handed.provider, &person, device).await?,
         Verdict::Taken => {
             let message = format!(
                 "The e-mail address has an account already. Sign in to it and link {label} there"
@@ -186,11 +191,20 @@ pub async fn exchange(
 }
 
 /// A new account of a person with an address.
-async fn create(tx: &mut Tx, provider: &str, person: &Person) -> Result<user::User> {
+async fn create(
+    tx: &mut Tx,
+    provider: &str,
+    person: &Person,
+    device: &Device,
+) -> Result<user::User> {
     let email = person.email.as_deref().unwrap_or_default();
     let name = person.name.as_deref().unwrap_or(email);
     let user = user::create_without_password(tx, email, name, person.email_verified).await?;
-    linked::link(tx, &user.id, provider, person).await?;
+    let entry = |action| Entry::by_user(&user.id, &user.email, &device.origin, action);
+    let after = json!({ "email": user.email, "name": user.name });
+    tx.audit(entry("user.registered").on("user", &user.id).after(after));
+    let identity = linked::link(tx, &user.id, provider, person).await?;
+    tx.audit(identity.audited(entry("identity.linked")));
     if !user.email_verified {
         account::ask_for_proof(tx, &user).await?;
     }
@@ -207,20 +221,17 @@ pub async fn link(
 ) -> Result<Identity> {
     let handed = journey::redeem(tx, code, verifier, Some(&actor.user_id)).await?;
     let identity = linked::link(tx, &actor.user_id, &handed.provider, &handed.person()).await?;
+    tx.audit(identity.audited(Entry::by(actor, "identity.linked")));
     let label = provider(app, &handed.provider)?.label();
     notice::send(tx, app, notice::identity_linked(&actor.email, label)).await?;
     Ok(identity)
 }
 
 /// Takes an identity away from an account.
-pub async fn unlink(
-    tx: &mut Tx,
-    app: &App,
-    actor: &Actor,
-    id: &authsome_shared::id::IdentityId,
-) -> Result<()> {
+pub async fn unlink(tx: &mut Tx, app: &App, actor: &Actor, id: &IdentityId) -> Result<()> {
     let usable = |name: &str| provider(app, name).is_ok();
     let gone = linked::unlink(tx, &actor.user_id, id, usable).await?;
+    tx.audit(Entry::by(actor, "identity.unlinked").on("identity", id).before(gone.state()));
     let label = provider(app, &gone.provider).map_or(gone.provider.as_str(), |it| it.label());
     notice::send(tx, app, notice::identity_unlinked(&actor.email, label)).await
 }

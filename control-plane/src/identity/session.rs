@@ -9,6 +9,7 @@ mod list;
 use authsome_shared::id::{SessionId, UserId};
 use authsome_shared::secret::Secret;
 use chrono::TimeDelta;
+use serde_json::json;
 
 pub use list::{Overview, Seen, list, revoke_one};
 
@@ -17,11 +18,12 @@ use super::throttle::{self, Subject};
 use super::token::{OneTimeToken, digest};
 use super::user::{self, NewUser, User};
 use super::{account, mfa};
-use crate::actor::Actor;
+use crate::actor::{Actor, Origin};
 use crate::app::App;
+use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::{execute, fetch_optional};
+use crate::{execute, fetch_all, fetch_optional, idempotency};
 
 /// What a sign-in gives.
 #[derive(Debug)]
@@ -50,8 +52,11 @@ const WRONG_REFRESH: Error = Error::Unauthenticated("The refresh token is invali
 pub async fn register(app: &App, new: NewUser, device: &Device) -> Result<(Tx, SignIn)> {
     new.check()?;
     let hash = app.passwords.hash(new.password.clone()).await?;
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     let user = user::create(&mut tx, &new, &hash).await?;
+    let after = json!({ "email": user.email, "name": user.name });
+    let entry = Entry::by_user(&user.id, &user.email, &device.origin, "user.registered");
+    tx.audit(entry.on("user", &user.id).after(after));
     account::ask_for_proof(&mut tx, &user).await?;
     let sign_in = open(&mut tx, app, user, PASSWORD, device).await?;
     Ok((tx, sign_in))
@@ -86,7 +91,7 @@ pub async fn login(
     let matches = app.passwords.verify(password, hash.flatten()).await?;
     let Some(user) = user.filter(|_| matches) else { return Err(WRONG_CREDENTIALS) };
 
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     throttle::clear(&mut tx, &subject).await?;
     begin(tx, app, user, PASSWORD, device).await
 }
@@ -102,6 +107,7 @@ pub async fn begin(
 ) -> Result<(Tx, SignIn)> {
     if mfa::is_on(&mut tx, &user.id).await? {
         let asked = mfa::ask(&mut tx, &user.id, method).await?;
+        idempotency::let_go(&mut tx).await?;
         tx.commit().await?;
         return Err(asked);
     }
@@ -129,11 +135,13 @@ pub async fn open(
         .bind(&session)
         .bind(&user.id)
         .bind(method)
-        .bind(device.address.to_string())
+        .bind(device.address().to_string())
         .bind(&device.user_agent)
         .bind(now)
         .bind(now + lifetime)
     )?;
+    let entry = Entry::by_user(&user.id, &user.email, &device.origin, "session.created");
+    tx.audit(entry.on("session", &session).after(json!({ "method": method })));
     device::remember(tx, &user.id, device).await?;
     issue(tx, app, user, &session).await
 }
@@ -168,10 +176,10 @@ async fn issue(tx: &mut Tx, app: &App, user: User, session: &SessionId) -> Resul
 }
 
 /// Trades a refresh token for a new pair. Of parallel attempts one wins; the others count as reuse
-/// and end the session, the winner's new pair included.
+/// and end the session, the winner's new pair included. The transaction is the caller's to commit.
 pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<(Tx, SignIn)> {
     let token = digest(refresh_token.expose());
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     let now = tx.now();
     let won: Option<Session> = fetch_optional!(
         tx,
@@ -185,6 +193,9 @@ pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<(Tx, S
         .bind(&token)
     )?;
     let Some(session) = won else {
+        // Without the claim on an idempotency key: this is no answer to be given again.
+        drop(tx);
+        let mut tx = app.db.write().await?;
         revoke_family(&mut tx, &token).await?;
         tx.commit().await?;
         return Err(WRONG_REFRESH);
@@ -200,17 +211,19 @@ pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<(Tx, S
 /// Ends the session that a used refresh token belongs to.
 async fn revoke_family(tx: &mut Tx, token: &str) -> Result<()> {
     let now = tx.now();
-    let ended = execute!(
+    let ended: Option<(SessionId,)> = fetch_optional!(
         tx,
-        sqlx::query(
+        sqlx::query_as(
             "update sessions set revoked_at = $1 where revoked_at is null and id in \
-             (select session_id from refresh_tokens where digest = $2 and used_at is not null)"
+             (select session_id from refresh_tokens where digest = $2 and used_at is not null) \
+             returning id"
         )
         .bind(now)
         .bind(token)
     )?;
-    if ended > 0 {
-        tracing::warn!("a refresh token was used twice; its session has ended");
+    if let Some((id,)) = ended {
+        tracing::warn!(session = %id, "a refresh token was used twice; its session has ended");
+        tx.audit(Entry::by_system("identity", "session.reuse_detected").on("session", &id));
     }
     Ok(())
 }
@@ -229,7 +242,8 @@ async fn stands(tx: &mut Tx, session: &SessionId) -> Result<bool> {
 }
 
 /// Ends a session: its tokens are refused from now on.
-pub async fn revoke(tx: &mut Tx, session: &SessionId) -> Result<()> {
+pub async fn revoke(tx: &mut Tx, actor: &Actor, session: &SessionId) -> Result<()> {
+    tx.audit(Entry::by(actor, "session.revoked").on("session", session));
     let now = tx.now();
     execute!(
         tx,
@@ -240,19 +254,29 @@ pub async fn revoke(tx: &mut Tx, session: &SessionId) -> Result<()> {
     Ok(())
 }
 
-/// Ends an account's sessions, but for `keep`; how many those were.
-pub async fn revoke_all(tx: &mut Tx, user: &UserId, keep: Option<&SessionId>) -> Result<u64> {
+/// Ends an account's sessions, but for `keep`; how many those were. `why` is the audit entry that each
+/// is filed as.
+pub async fn revoke_all(
+    tx: &mut Tx,
+    user: &UserId,
+    keep: Option<&SessionId>,
+    why: &Entry,
+) -> Result<usize> {
     let now = tx.now();
-    Ok(execute!(
+    let ended: Vec<(SessionId,)> = fetch_all!(
         tx,
-        sqlx::query(
+        sqlx::query_as(
             "update sessions set revoked_at = $1 where user_id = $2 and revoked_at is null \
-             and id <> $3"
+             and id <> $3 returning id"
         )
         .bind(now)
         .bind(user)
         .bind(keep.map_or("", SessionId::as_str))
-    )?)
+    )?;
+    for (session,) in &ended {
+        tx.audit(why.clone().on("session", session));
+    }
+    Ok(ended.len())
 }
 
 /// The caller behind an access token, while the session stands.
@@ -275,7 +299,8 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
     )?;
     let (user_id, email, platform_admin) = row.ok_or(INVALID)?;
     app.seen.note(&claims.sid, now);
-    Ok(Actor { user_id, session_id: claims.sid, email, platform_admin })
+    let origin = Origin::default();
+    Ok(Actor { user_id, session_id: claims.sid, email, platform_admin, origin })
 }
 
 /// Forgets sessions that can never be used again, and the expired tokens of those that can: a

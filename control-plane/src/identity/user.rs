@@ -4,7 +4,10 @@ use authsome_shared::code::Code;
 use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
+use crate::actor::Actor;
+use crate::audit::Entry;
 use crate::db::{Tx, is_unique_violation};
 use crate::error::{Checks, Error, Result};
 use crate::{execute, fetch_one, fetch_optional};
@@ -173,12 +176,17 @@ pub async fn set_password(tx: &mut Tx, id: &UserId, hash: &str) -> Result<()> {
 }
 
 /// Gives the account a name that was checked.
-pub async fn rename(tx: &mut Tx, id: &UserId, name: &str) -> Result<()> {
+pub async fn rename(tx: &mut Tx, actor: &Actor, name: &str) -> Result<()> {
+    let id = &actor.user_id;
     let now = tx.now();
+    let before = by_id(tx, id).await?.name;
+    let name = name.trim();
+    let (before, after) = (json!({ "name": before }), json!({ "name": name }));
+    tx.audit(Entry::by(actor, "user.updated").on("user", id).change(before, after));
     execute!(
         tx,
         sqlx::query("update users set name = $1, updated_at = $2 where id = $3")
-            .bind(name.trim())
+            .bind(name)
             .bind(now)
             .bind(id)
     )?;
@@ -211,6 +219,10 @@ pub async fn grant_platform_admin(tx: &mut Tx, email: &str) -> Result<bool> {
             .bind(now)
             .bind(normalise_email(email))
     )?;
+    if touched == 1 {
+        let entry = Entry::by_operator("cli", "user.admin_granted");
+        tx.audit(entry.on("user", normalise_email(email)));
+    }
     Ok(touched == 1)
 }
 

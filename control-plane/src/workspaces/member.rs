@@ -5,6 +5,7 @@ use authsome_shared::code::Code;
 use authsome_shared::id::{MemberId, UserId, WorkspaceId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::forbidden;
@@ -113,6 +114,8 @@ pub async fn change_role(
             .bind(now)
             .bind(id)
     )?;
+    let entry = access.audit("member.role_changed").on("member", id);
+    tx.audit(entry.change(json!({ "role": member.role }), json!({ "role": role })));
     member.role = role;
     member.updated_at = now;
     Ok(member)
@@ -132,6 +135,8 @@ pub async fn remove(tx: &mut Tx, access: &Access, id: &MemberId) -> Result<()> {
         keep_an_owner(tx, access, &member).await?;
     }
     execute!(tx, sqlx::query("delete from members where id = $1").bind(id))?;
+    let before = json!({ "email": member.email, "role": member.role, "status": member.status });
+    tx.audit(access.audit("member.removed").on("member", id).before(before));
     Ok(())
 }
 

@@ -2,8 +2,10 @@
 
 mod access;
 mod applications;
+mod audit;
 mod auth;
 mod hygiene;
+mod idempotency;
 mod invitations;
 mod keys;
 mod members;

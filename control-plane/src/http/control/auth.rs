@@ -11,6 +11,7 @@ use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,6 +19,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::error::{Checks, Result};
 use crate::http::extract::{FromDevice, Json};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::identity::throttle::Attempt;
@@ -67,6 +69,13 @@ impl From<SignIn> for SignInBody {
     }
 }
 
+/// A mail that is on its way.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MailSent {
+    #[schema(example = "A mail is on its way")]
+    message: &'static str,
+}
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
@@ -92,13 +101,12 @@ pub async fn register(
     State(app): State<App>,
     FromDevice(device): FromDevice,
     Json(input): Json<Register>,
-) -> Result<(StatusCode, Json<SignInBody>)> {
-    app.address_limits.count(Attempt::Register, device.address, app.clock.now())?;
+) -> Result<Response> {
+    app.address_limits.count(Attempt::Register, device.address(), app.clock.now())?;
     let Register { email, password, name } = input;
     let new = NewUser { email, password, name };
     let (tx, sign_in) = session::register(&app, new, &device).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(sign_in.into())))
+    idempotency::answer(tx, &app, StatusCode::CREATED, SignInBody::from(sign_in)).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -124,11 +132,10 @@ pub async fn login(
     State(app): State<App>,
     FromDevice(device): FromDevice,
     Json(input): Json<Login>,
-) -> Result<Json<SignInBody>> {
-    app.address_limits.count(Attempt::Login, device.address, app.clock.now())?;
+) -> Result<Response> {
+    app.address_limits.count(Attempt::Login, device.address(), app.clock.now())?;
     let (tx, sign_in) = session::login(&app, &input.email, input.password, &device).await?;
-    tx.commit().await?;
-    Ok(Json(sign_in.into()))
+    idempotency::answer(tx, &app, StatusCode::OK, SignInBody::from(sign_in)).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -147,13 +154,9 @@ pub struct Refresh {
         Failures,
     ),
 )]
-pub async fn refresh(
-    State(app): State<App>,
-    Json(input): Json<Refresh>,
-) -> Result<Json<SignInBody>> {
+pub async fn refresh(State(app): State<App>, Json(input): Json<Refresh>) -> Result<Response> {
     let (tx, sign_in) = session::refresh(&app, &input.refresh_token).await?;
-    tx.commit().await?;
-    Ok(Json(sign_in.into()))
+    idempotency::answer(tx, &app, StatusCode::OK, SignInBody::from(sign_in)).await
 }
 
 /// Sign out: the session's tokens stop working at once.
@@ -161,11 +164,10 @@ pub async fn refresh(
     post, path = "/control/v1/auth/logout", tag = "auth", security(("bearer" = [])),
     responses((status = 204, description = "Signed out"), Failures, Refusals),
 )]
-pub async fn logout(State(app): State<App>, SignedIn(actor): SignedIn) -> Result<StatusCode> {
-    let mut tx = app.db.write().await?;
-    session::revoke(&mut tx, &actor.session_id).await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+pub async fn logout(State(app): State<App>, SignedIn(actor): SignedIn) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
+    session::revoke(&mut tx, &actor, &actor.session_id).await?;
+    idempotency::no_content(tx, &app).await
 }
 
 /// The signed-in account.
@@ -202,7 +204,7 @@ pub async fn update_me(
         let mut checks = Checks::default();
         checks.name("name", name);
         checks.finish()?;
-        user::rename(&mut tx, &actor.user_id, name).await?;
+        user::rename(&mut tx, &actor, name).await?;
     }
     let user = user::by_id(&mut tx, &actor.user_id).await?;
     tx.commit().await?;

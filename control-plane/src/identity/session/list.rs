@@ -8,6 +8,8 @@ use authsome_shared::id::{SessionId, UserId};
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
+use crate::actor::Actor;
+use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::page::{Page, PageParams};
@@ -54,8 +56,8 @@ pub async fn list(tx: &mut Tx, user: &UserId, page: PageParams) -> Result<Page<O
     Ok(page.of(rows, total))
 }
 
-/// Ends one of an account's sessions.
-pub async fn revoke_one(tx: &mut Tx, user: &UserId, session: &SessionId) -> Result<()> {
+/// Ends one of the actor's sessions.
+pub async fn revoke_one(tx: &mut Tx, actor: &Actor, session: &SessionId) -> Result<()> {
     let now = tx.now();
     let ended = execute!(
         tx,
@@ -65,9 +67,13 @@ pub async fn revoke_one(tx: &mut Tx, user: &UserId, session: &SessionId) -> Resu
         )
         .bind(now)
         .bind(session)
-        .bind(user)
+        .bind(&actor.user_id)
     )?;
-    if ended == 0 { Err(Error::NotFound("session")) } else { Ok(()) }
+    if ended == 0 {
+        return Err(Error::NotFound("session"));
+    }
+    tx.audit(Entry::by(actor, "session.revoked").on("session", session));
+    Ok(())
 }
 
 /// When sessions were last seen, until it is written.

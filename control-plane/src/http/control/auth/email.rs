@@ -3,13 +3,15 @@
 use authsome_shared::secret::Secret;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::UserBody;
+use super::{MailSent, UserBody};
 use crate::app::App;
 use crate::error::Result;
-use crate::http::extract::{ClientAddress, Json};
+use crate::http::extract::{FromDevice, Json};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::identity::account;
@@ -36,21 +38,20 @@ pub struct VerifyEmail {
 )]
 pub async fn verify_email(
     State(app): State<App>,
-    ClientAddress(address): ClientAddress,
+    FromDevice(device): FromDevice,
     Json(input): Json<VerifyEmail>,
-) -> Result<Json<UserBody>> {
-    app.address_limits.count(Attempt::MailToken, address, app.clock.now())?;
-    let mut tx = app.db.write().await?;
-    let user = account::verify_email(&mut tx, &app, &input.token).await?;
-    tx.commit().await?;
-    Ok(Json(user.into()))
+) -> Result<Response> {
+    app.address_limits.count(Attempt::MailToken, device.address(), app.clock.now())?;
+    let mut tx = idempotency::begin(&app).await?;
+    let user = account::verify_email(&mut tx, &app, &input.token, &device.origin).await?;
+    idempotency::answer(tx, &app, StatusCode::OK, UserBody::from(user)).await
 }
 
 /// Send the mail that proves the account's address again.
 #[utoipa::path(
     post, path = "/control/v1/auth/email/verification", tag = "auth", security(("bearer" = [])),
     responses(
-        (status = 202, description = "A mail is sent"),
+        (status = 202, description = "A mail is sent", body = MailSent),
         (status = 409, description = "The address is verified already", body = ErrorBody),
         Failures, Refusals,
     ),
@@ -58,11 +59,11 @@ pub async fn verify_email(
 pub async fn send_verification(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
-) -> Result<StatusCode> {
-    let mut tx = app.db.write().await?;
+) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
     account::ask_again(&mut tx, &app, &actor).await?;
-    tx.commit().await?;
-    Ok(StatusCode::ACCEPTED)
+    let body = MailSent { message: "A mail is on its way" };
+    idempotency::answer(tx, &app, StatusCode::ACCEPTED, body).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -82,7 +83,7 @@ pub struct ChangeEmail {
     post, path = "/control/v1/auth/email/change", tag = "auth", security(("bearer" = [])),
     request_body = ChangeEmail,
     responses(
-        (status = 202, description = "A mail is sent to the new address"),
+        (status = 202, description = "A mail is sent to the new address", body = MailSent),
         (status = 409, description = "The address has an account already", body = ErrorBody),
         Failures, Refusals,
     ),
@@ -91,8 +92,8 @@ pub async fn change_email(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Json(input): Json<ChangeEmail>,
-) -> Result<StatusCode> {
+) -> Result<Response> {
     let tx = account::change_email(&app, &actor, &input.email, input.password).await?;
-    tx.commit().await?;
-    Ok(StatusCode::ACCEPTED)
+    let body = MailSent { message: "A mail is on its way to the new address" };
+    idempotency::answer(tx, &app, StatusCode::ACCEPTED, body).await
 }

@@ -4,6 +4,7 @@ use authsome_shared::id::IdentityId;
 use authsome_shared::secret::Secret;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -11,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::error::Result;
 use crate::http::extract::{Json, Path};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::identity::linked::{self, Identity};
@@ -99,16 +101,15 @@ pub async fn begin_link(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Json(input): Json<BeginLink>,
-) -> Result<Json<LinkBody>> {
+) -> Result<Response> {
     let wish = Wish {
         redirect: input.redirect.as_deref(),
         challenge: input.challenge.as_deref(),
         ticket: None,
     };
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(&app).await?;
     let url = oauth::begin_link(&mut tx, &app, &actor.user_id, &input.provider, wish).await?;
-    tx.commit().await?;
-    Ok(Json(LinkBody { url }))
+    idempotency::answer(tx, &app, StatusCode::OK, LinkBody { url }).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -137,12 +138,11 @@ pub async fn confirm_link(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Json(input): Json<ConfirmLink>,
-) -> Result<(StatusCode, Json<IdentityBody>)> {
-    let mut tx = app.db.write().await?;
+) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
     let verifier = input.verifier.as_ref();
     let identity = oauth::link(&mut tx, &app, &actor, &input.code, verifier).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(identity.into())))
+    idempotency::answer(tx, &app, StatusCode::CREATED, IdentityBody::from(identity)).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

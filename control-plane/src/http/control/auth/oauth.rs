@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::config::{Provider, ProviderKind};
 use crate::error::{Error, Result};
 use crate::http::extract::{ClientAddress, FromDevice, Json, Path, Query};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures};
 use crate::identity::oauth::{self, Arrival, Wish};
 use crate::identity::throttle::Attempt;
@@ -186,12 +187,11 @@ pub async fn exchange_oauth_code(
     State(app): State<App>,
     FromDevice(device): FromDevice,
     Json(input): Json<ExchangeCode>,
-) -> Result<Json<SignInBody>> {
-    app.address_limits.count(Attempt::Login, device.address, app.clock.now())?;
+) -> Result<Response> {
+    app.address_limits.count(Attempt::Login, device.address(), app.clock.now())?;
     let verifier = input.verifier.as_ref();
     let (tx, sign_in) = oauth::exchange(&app, &input.code, verifier, &device).await?;
-    tx.commit().await?;
-    Ok(Json(sign_in.into()))
+    idempotency::answer(tx, &app, StatusCode::OK, SignInBody::from(sign_in)).await
 }
 
 /// The cookie that binds a sign-in to a browser. It goes along with the top-level navigation by which

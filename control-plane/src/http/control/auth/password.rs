@@ -3,12 +3,15 @@
 use authsome_shared::secret::Secret;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::MailSent;
 use crate::app::App;
 use crate::error::Result;
-use crate::http::extract::{ClientAddress, Json};
+use crate::http::extract::{ClientAddress, FromDevice, Json};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::identity::account;
@@ -26,18 +29,21 @@ pub struct ForgotPassword {
 /// if it has none.
 #[utoipa::path(
     post, path = "/control/v1/auth/password/forgot", tag = "auth", request_body = ForgotPassword,
-    responses((status = 202, description = "A mail is sent if there is an account"), Failures),
+    responses(
+        (status = 202, description = "A mail is sent if there is an account", body = MailSent),
+        Failures,
+    ),
 )]
 pub async fn forgot_password(
     State(app): State<App>,
     ClientAddress(address): ClientAddress,
     Json(input): Json<ForgotPassword>,
-) -> Result<StatusCode> {
+) -> Result<Response> {
     app.address_limits.count(Attempt::MailToken, address, app.clock.now())?;
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(&app).await?;
     account::forgot_password(&mut tx, &app, &input.email).await?;
-    tx.commit().await?;
-    Ok(StatusCode::ACCEPTED)
+    let body = MailSent { message: "If the address has an account, a mail is on its way" };
+    idempotency::answer(tx, &app, StatusCode::ACCEPTED, body).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -59,13 +65,13 @@ pub struct ResetPassword {
 )]
 pub async fn reset_password(
     State(app): State<App>,
-    ClientAddress(address): ClientAddress,
+    FromDevice(device): FromDevice,
     Json(input): Json<ResetPassword>,
-) -> Result<StatusCode> {
-    app.address_limits.count(Attempt::MailToken, address, app.clock.now())?;
-    let tx = account::reset_password(&app, &input.token, input.password).await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response> {
+    app.address_limits.count(Attempt::MailToken, device.address(), app.clock.now())?;
+    let ResetPassword { token, password } = input;
+    let tx = account::reset_password(&app, &token, password, &device.origin).await?;
+    idempotency::no_content(tx, &app).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -93,9 +99,8 @@ pub async fn change_password(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Json(input): Json<ChangePassword>,
-) -> Result<StatusCode> {
+) -> Result<Response> {
     let ChangePassword { current_password, new_password } = input;
     let tx = account::change_password(&app, &actor, current_password, new_password).await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+    idempotency::no_content(tx, &app).await
 }

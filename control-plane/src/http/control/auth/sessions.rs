@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
+use crate::audit::Entry;
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{Failures, Refusals};
@@ -83,7 +84,7 @@ pub async fn revoke_session(
     Path(path): Path<SessionPath>,
 ) -> Result<StatusCode> {
     let mut tx = app.db.write().await?;
-    session::revoke_one(&mut tx, &actor.user_id, &path.session_id).await?;
+    session::revoke_one(&mut tx, &actor, &path.session_id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -98,7 +99,8 @@ pub async fn revoke_other_sessions(
     SignedIn(actor): SignedIn,
 ) -> Result<StatusCode> {
     let mut tx = app.db.write().await?;
-    session::revoke_all(&mut tx, &actor.user_id, Some(&actor.session_id)).await?;
+    let entry = Entry::by(&actor, "session.revoked");
+    session::revoke_all(&mut tx, &actor.user_id, Some(&actor.session_id), &entry).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,6 +3,7 @@
 use authsome_shared::secret::Secret;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,6 +12,7 @@ use super::SignInBody;
 use crate::app::App;
 use crate::error::Result;
 use crate::http::extract::{FromDevice, Json};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::identity::throttle::Attempt;
@@ -41,12 +43,11 @@ pub async fn login_totp(
     State(app): State<App>,
     FromDevice(device): FromDevice,
     Json(input): Json<LoginTotp>,
-) -> Result<Json<SignInBody>> {
-    app.address_limits.count(Attempt::Login, device.address, app.clock.now())?;
+) -> Result<Response> {
+    app.address_limits.count(Attempt::Login, device.address(), app.clock.now())?;
     let code = input.code.expose();
     let (tx, sign_in) = mfa::finish(&app, &input.mfa_token, code, &device).await?;
-    tx.commit().await?;
-    Ok(Json(sign_in.into()))
+    idempotency::answer(tx, &app, StatusCode::OK, SignInBody::from(sign_in)).await
 }
 
 /// How two-factor sign-in stands.
@@ -94,15 +95,11 @@ pub struct EnrolmentBody {
         Failures, Refusals,
     ),
 )]
-pub async fn enrol_totp(
-    State(app): State<App>,
-    SignedIn(actor): SignedIn,
-) -> Result<(StatusCode, Json<EnrolmentBody>)> {
-    let mut tx = app.db.write().await?;
-    let enrolment = mfa::enrol(&mut tx, &app, &actor.user_id).await?;
-    tx.commit().await?;
+pub async fn enrol_totp(State(app): State<App>, SignedIn(actor): SignedIn) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
+    let enrolment = mfa::enrol(&mut tx, &app, &actor).await?;
     let body = EnrolmentBody { secret: enrolment.secret, otpauth_uri: enrolment.uri };
-    Ok((StatusCode::CREATED, Json(body)))
+    idempotency::answer(tx, &app, StatusCode::CREATED, body).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -135,10 +132,10 @@ pub async fn confirm_totp(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Json(input): Json<TotpCode>,
-) -> Result<Json<RecoveryCodesBody>> {
-    let (tx, recovery_codes) = mfa::confirm(&app, &actor.user_id, input.code.expose()).await?;
-    tx.commit().await?;
-    Ok(Json(RecoveryCodesBody { recovery_codes }))
+) -> Result<Response> {
+    let (tx, recovery_codes) = mfa::confirm(&app, &actor, input.code.expose()).await?;
+    let body = RecoveryCodesBody { recovery_codes };
+    idempotency::answer(tx, &app, StatusCode::OK, body).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -167,11 +164,10 @@ pub async fn disable_totp(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Json(input): Json<DisableTotp>,
-) -> Result<StatusCode> {
+) -> Result<Response> {
     account::confirm_password(&app, &actor.user_id, "password", input.password).await?;
-    let tx = mfa::disable(&app, &actor.user_id, input.code.expose()).await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+    let tx = mfa::disable(&app, &actor, input.code.expose()).await?;
+    idempotency::no_content(tx, &app).await
 }
 
 /// Replace the recovery codes by new ones.
@@ -188,8 +184,8 @@ pub async fn renew_recovery_codes(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Json(input): Json<TotpCode>,
-) -> Result<Json<RecoveryCodesBody>> {
-    let (tx, recovery_codes) = mfa::renew_codes(&app, &actor.user_id, input.code.expose()).await?;
-    tx.commit().await?;
-    Ok(Json(RecoveryCodesBody { recovery_codes }))
+) -> Result<Response> {
+    let (tx, recovery_codes) = mfa::renew_codes(&app, &actor, input.code.expose()).await?;
+    let body = RecoveryCodesBody { recovery_codes };
+    idempotency::answer(tx, &app, StatusCode::OK, body).await
 }
