@@ -12,6 +12,8 @@ mod faults;
 mod fleet;
 mod http2_upstream;
 mod limits;
+mod mail;
+mod oauth;
 mod operations;
 mod quickstart;
 mod revocation;
