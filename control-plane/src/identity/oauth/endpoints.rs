@@ -135,15 +135,15 @@ fn discovered(provider: &Provider, document: Document) -> Endpoints {
     let optional = |setting: &str, found: Option<String>| {
         if setting.is_empty() { found } else { Some(setting.to_owned()) }
     };
-    // RFC 8414, section 2: when nothing is said, it is the header.
+    // RFC 8414, section 2: when nothing is said, it is the header. Of both the form, because some
+    // that name both read only that.
     let methods = document.token_endpoint_auth_methods_supported.unwrap_or_default();
-    let names = |name: &str| methods.iter().any(|method| method == name);
     Endpoints {
         authorization: or(&provider.authorization_endpoint, &document.authorization_endpoint),
         token: or(&provider.token_endpoint, &document.token_endpoint),
         userinfo: optional(&provider.userinfo_endpoint, document.userinfo_endpoint),
         keys: optional(&provider.jwks_uri, document.jwks_uri),
         issuer: document.issuer,
-        secret_in_form: names("client_secret_post") && !names("client_secret_basic"),
+        secret_in_form: methods.iter().any(|method| method == "client_secret_post"),
     }
 }
