@@ -1,7 +1,12 @@
 //! `/control/v1/auth`.
 
+mod email;
 mod login;
 mod logout;
 mod me;
+mod oauth;
+mod password;
 mod refresh;
 mod register;
+mod sessions;
+mod totp;
