@@ -121,7 +121,7 @@ async fn what_a_provider_says_of_an_error_is_passed_on_by_its_kind() {
     for (said, passed_on) in [
         ("access_denied", "access_denied"),
         ("server_error", "provider_error"),
-        ("<script>", "provider_error"),
+        ("%3Cscript%3E", "provider_error"),
     ] {
         let (state, cookie) = depart(&browser).await;
         let answer = come_back(&browser, &format!("state={state}&error={said}"), &cookie).await;
