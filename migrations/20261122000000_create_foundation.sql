@@ -19,7 +19,8 @@ create table users (
     id text primary key not null,
     email text not null unique,
     name text not null,
-    password_hash text not null,
+    email_verified boolean not null,
+    password_hash text,
     platform_admin boolean not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,
@@ -29,7 +30,11 @@ create table users (
 create table sessions (
     id text primary key not null,
     user_id text not null references users (id) on delete cascade,
+    method text not null,
+    address text not null,
+    user_agent text,
     created_at timestamptz not null,
+    last_seen_at timestamptz not null,
     expires_at timestamptz not null,
     revoked_at timestamptz
 );

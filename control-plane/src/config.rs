@@ -18,6 +18,10 @@ use url::Url;
 use crate::db::Location;
 use crate::identity::user::{is_email, normalise_email};
 
+mod provider;
+
+pub use provider::{GOOGLE, Provider, ProviderKind};
+
 /// The documented defaults.
 pub const DEFAULTS: &str = include_str!("../../config/control-plane.toml");
 
@@ -59,6 +63,7 @@ impl Default for Api {
 pub struct Server {
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
+    pub public_url: String,
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     pub drain_seconds: u64,
@@ -69,6 +74,7 @@ impl Default for Server {
         Self {
             data_dir: "./data".into(),
             listen: ([127, 0, 0, 1], 8080).into(),
+            public_url: String::new(),
             trusted_proxies: vec![],
             drain_seconds: 30,
         }
@@ -193,9 +199,13 @@ pub struct Identity {
     pub registrations_per_minute: u32,
     pub logins_per_minute: u32,
     pub anonymous_requests_per_minute: u32,
+    pub mail_tokens_per_minute: u32,
     pub max_failed_logins: u32,
     pub failed_login_window_seconds: u32,
     pub invitation_days: u32,
+    pub password_reset_minutes: u32,
+    pub email_verification_hours: u32,
+    pub providers: Vec<Provider>,
 }
 
 impl Default for Identity {
@@ -206,9 +216,13 @@ impl Default for Identity {
             registrations_per_minute: 15,
             logins_per_minute: 60,
             anonymous_requests_per_minute: 300,
+            mail_tokens_per_minute: 20,
             max_failed_logins: 10,
             failed_login_window_seconds: 900,
             invitation_days: 7,
+            password_reset_minutes: 60,
+            email_verification_hours: 72,
+            providers: vec![],
         }
     }
 }
@@ -334,6 +348,10 @@ impl Config {
         self.metering.validate()?;
         ensure!(self.identity.access_token_seconds > 0, "identity.access_token_seconds is 0");
         ensure!(self.identity.max_failed_logins > 0, "identity.max_failed_logins is 0");
+        if !self.server.public_url.is_empty() {
+            check_http_url("server.public_url", &self.server.public_url)?;
+        }
+        provider::validate(&self.identity.providers)?;
         let database = self.database.url.expose();
         if !database.is_empty()
             && !["postgres://", "postgresql://"].iter().any(|scheme| database.starts_with(scheme))
@@ -345,6 +363,14 @@ impl Config {
             .parse::<lettre::message::Mailbox>()
             .with_context(|| format!("mail.from is not an address: {:?}", self.mail.from))?;
         Ok(())
+    }
+
+    /// Where people's browsers reach the API; without a slash at its end.
+    pub fn public_url(&self) -> String {
+        match self.server.public_url.as_str() {
+            "" => format!("http://{}", self.server.listen),
+            url => url.trim_end_matches('/').to_owned(),
+        }
     }
 
     pub fn database(&self) -> Location {
@@ -470,6 +496,16 @@ mod tests {
             ("[applications]\ndefault_upstream = \"ftp://x\"", "applications.default_upstream"),
             ("[mail]\nfrom = \"nobody\"", "mail.from"),
             ("[platform]\nadmins = [\"nobody\"]", "platform.admins"),
+            ("[server]\npublic_url = \"api.example.com\"", "server.public_url"),
+            (
+                "[[identity.providers]]\nid = \"x\"\nkind = \"oidc\"\nclient_id = \"c\"",
+                "identity.providers[0] (x)",
+            ),
+            ("[[identity.providers]]\nid = \"G!\"\nkind = \"google\"\nclient_id = \"c\"", "G!"),
+            (
+                "[[identity.providers]]\nid = \"x\"\nkind = \"myspace\"\nclient_id = \"c\"",
+                "myspace",
+            ),
             ("[egress]\nallow = [\"everywhere\"]", "everywhere"),
             ("[proxy\n", "expected"),
         ] {

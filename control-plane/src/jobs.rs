@@ -6,7 +6,7 @@
 mod queue;
 
 use anyhow::Context;
-use authsome_shared::id::{ApplicationId, WorkspaceId};
+use authsome_shared::id::{ApplicationId, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -28,6 +28,10 @@ pub enum Job {
     SendMail { sealed: String },
     /// Tell the proxies what a changed plan means for the workspaces of it, from one id on.
     RepublishPlan { plan: Plan, after: Option<WorkspaceId> },
+    /// Send an account the link that proves its address.
+    VerifyEmail { user_id: UserId },
+    /// Send the link for a new password to an address, if it has an account.
+    PasswordReset { email: String },
 }
 
 impl Job {
@@ -43,6 +47,8 @@ impl Job {
             Self::Restart { .. } => "restart",
             Self::SendMail { .. } => "send_mail",
             Self::RepublishPlan { .. } => "republish_plan",
+            Self::VerifyEmail { .. } => "verify_email",
+            Self::PasswordReset { .. } => "password_reset",
         }
     }
 }

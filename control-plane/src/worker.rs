@@ -15,7 +15,7 @@ use crate::applications::{self, provision};
 use crate::audit::chain;
 use crate::db::Topic;
 use crate::error::Error;
-use crate::identity::{session, throttle};
+use crate::identity::{account, device, mail_token, mfa, oauth, session, throttle};
 use crate::jobs::{self, Claimed, Job};
 use crate::workspaces::{self, Plan, api_limit};
 use crate::{idempotency, revisions};
@@ -24,6 +24,9 @@ const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
 /// Never sleep longer than this: a wake may be lost with a broken connection.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// Between two writes of when sessions were last seen.
+const SEEN: Duration = Duration::from_secs(10);
 
 /// Jobs that run at once: one that waits for a slow upstream must not hold up the mail.
 const PARALLEL: usize = 4;
@@ -40,6 +43,7 @@ impl Worker {
             (0..PARALLEL).map(|_| tokio::spawn(work(app.clone(), stop.clone()))).collect();
         tasks.push(tokio::spawn(keep_house(app.clone(), stop.clone())));
         tasks.push(tokio::spawn(keep_counts(app.clone(), stop.clone())));
+        tasks.push(tokio::spawn(write_seen(app.clone(), stop.clone())));
         Self { tasks }
     }
 
@@ -114,6 +118,16 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             app.mailer.send(&mail).await
         }
         Job::RepublishPlan { plan, after } => republish(app, *plan, after.as_ref()).await,
+        Job::VerifyEmail { user_id } => {
+            let mut tx = app.db.write().await?;
+            account::send_proof(&mut tx, app, user_id).await?;
+            Ok(tx.commit().await?)
+        }
+        Job::PasswordReset { email } => {
+            let mut tx = app.db.write().await?;
+            account::send_reset(&mut tx, app, email).await?;
+            Ok(tx.commit().await?)
+        }
     }
 }
 
@@ -176,7 +190,9 @@ impl Policy {
                     first_pause: TimeDelta::milliseconds(millis),
                 }
             }
-            Job::SendMail { .. } => Self { attempts: 10, first_pause: TimeDelta::seconds(5) },
+            Job::SendMail { .. } | Job::VerifyEmail { .. } | Job::PasswordReset { .. } => {
+                Self { attempts: 10, first_pause: TimeDelta::seconds(5) }
+            }
             // What proxies must know is not given up.
             Job::RepublishPlan { .. } => {
                 Self { attempts: i64::MAX, first_pause: TimeDelta::seconds(1) }
@@ -238,6 +254,33 @@ async fn keep_house(app: App, stop: CancellationToken) {
     }
 }
 
+/// Writes when sessions were last seen, every few seconds and at the end.
+async fn write_seen(app: App, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(SEEN) => {}
+        }
+        if let Err(error) = note_seen(&app).await {
+            tracing::warn!(%error, "when sessions were last seen can't be written");
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// Writes when sessions were last seen. Public for tests.
+pub async fn note_seen(app: &App) -> Result<(), Error> {
+    if app.seen.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.db.write().await?;
+    app.seen.write(&mut tx).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 /// Removes what has had its time. Every replica may do it; doing it twice changes nothing. Public
 /// for tests.
 pub async fn housekeeping(app: &App) -> Result<(), Error> {
@@ -247,6 +290,10 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     revisions::prune(&mut tx, before).await?;
     session::prune(&mut tx).await?;
     throttle::prune(&mut tx).await?;
+    device::prune(&mut tx).await?;
+    mail_token::prune(&mut tx).await?;
+    mfa::prune(&mut tx).await?;
+    oauth::prune(&mut tx).await?;
     idempotency::prune(&mut tx).await?;
     api_limit::prune(&mut tx).await?;
     chain::checkpoint(&mut tx, &app.sealer).await?;

@@ -95,6 +95,7 @@ id!(/** A user's place in a workspace, or an invitation to it. */ MemberId, "mem
 id!(/** An application: one customer API behind the proxy. */ ApplicationId, "app_");
 id!(/** An API key. */ KeyId, "key_");
 id!(/** A signed-in session of a user. */ SessionId, "ses_");
+id!(/** An account at an identity provider, linked to a user. */ IdentityId, "idn_");
 id!(/** A background job. */ JobId, "job_");
 id!(/** One request, on either plane. */ RequestId, "req_");
 id!(/** An entry of the audit log. */ AuditEntryId, "aud_");

@@ -111,6 +111,12 @@ impl Api {
         api
     }
 
+    /// Goes on as whoever a sign-in is of.
+    pub fn be(&mut self, sign_in: &Answer) {
+        self.token = Some(sign_in.text("/token"));
+        self.email = sign_in.text("/user/email");
+    }
+
     /// The same user in a new session.
     pub async fn sign_in_again(&self) -> Self {
         Self::login(&self.urls, &self.email, PASSWORD).await

@@ -82,13 +82,16 @@ fn domains_know_no_http_server() {
 
 #[test]
 fn the_edge_owns_the_transaction() {
-    const MAY_COMMIT: [(&str, &str); 8] = [
+    const MAY_COMMIT: [(&str, &str); 11] = [
         ("app.rs", "opening the platform is an edge"),
         ("main.rs", "a command is an edge"),
         ("worker.rs", "a job is an edge"),
         ("worker/retention.rs", "housekeeping is an edge, batch by batch"),
         ("applications/provision.rs", "a job that asks the network between two transactions"),
         ("identity/session.rs", "hashing lies between transactions, and a count must stand"),
+        ("identity/account.rs", "a count of guesses must stand before the password is looked at"),
+        ("identity/mfa.rs", "a count of guesses must stand before the code is looked at"),
+        ("identity/oauth.rs", "asks the network between two transactions"),
         ("distribution/stream.rs", "a stream is an edge that outlives its request"),
         ("db/tx.rs", "is the commit"),
     ];

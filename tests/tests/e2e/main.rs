@@ -14,6 +14,8 @@ mod fleet;
 mod http2_upstream;
 mod idempotency;
 mod limits;
+mod mail;
+mod oauth;
 mod operations;
 mod quickstart;
 mod revocation;

@@ -1,4 +1,11 @@
-//! Sign-up, sign-in, sign-out.
+//! Sign-up, sign-in, sign-out, and one's own account.
+
+pub mod email;
+pub mod identities;
+pub mod oauth;
+pub mod password;
+pub mod sessions;
+pub mod totp;
 
 use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
@@ -11,9 +18,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::db::Tx;
-use crate::error::{Error, Result};
+use crate::error::{Checks, Error, Result};
 use crate::http::cookie::{self, Delivery, RefreshCookie};
-use crate::http::extract::{ClientAddress, Json, Origin};
+use crate::http::extract::{FromDevice, Json};
 use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
@@ -28,6 +35,8 @@ pub struct UserBody {
     id: UserId,
     email: String,
     name: String,
+    /// Its owner has followed a link in a mail to it, or an identity provider vouches for it.
+    email_verified: bool,
     /// May see the platform's own pages, such as its proxies.
     platform_admin: bool,
     created_at: DateTime<Utc>,
@@ -35,8 +44,8 @@ pub struct UserBody {
 
 impl From<User> for UserBody {
     fn from(user: User) -> Self {
-        let User { id, email, name, platform_admin, created_at } = user;
-        Self { id, email, name, platform_admin, created_at }
+        let User { id, email, name, email_verified, platform_admin, created_at } = user;
+        Self { id, email, name, email_verified, platform_admin, created_at }
     }
 }
 
@@ -66,7 +75,7 @@ impl From<SignIn> for SignInBody {
 }
 
 /// Commits a sign-in and answers with it, its tokens in the body or as cookies.
-async fn signed_in(
+pub(super) async fn signed_in(
     tx: Tx,
     app: &App,
     status: StatusCode,
@@ -101,6 +110,13 @@ pub enum SessionKind {
     Cookie,
 }
 
+/// A mail that is on its way.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MailSent {
+    #[schema(example = "A mail is on its way")]
+    message: &'static str,
+}
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
@@ -125,15 +141,14 @@ pub struct Register {
 )]
 pub async fn register(
     State(app): State<App>,
-    ClientAddress(address): ClientAddress,
-    Origin(origin): Origin,
+    FromDevice(device): FromDevice,
     delivery: Delivery,
     Json(input): Json<Register>,
 ) -> Result<Response> {
-    app.address_limits.count(Attempt::Register, address, app.clock.now())?;
+    app.address_limits.count(Attempt::Register, device.address(), app.clock.now())?;
     let Register { email, password, name } = input;
     let new = NewUser { email, password, name };
-    let (tx, sign_in) = session::register(&app, new, &origin).await?;
+    let (tx, sign_in) = session::register(&app, new, &device).await?;
     signed_in(tx, &app, StatusCode::CREATED, sign_in, delivery).await
 }
 
@@ -146,26 +161,26 @@ pub struct Login {
     password: Secret<String>,
 }
 
-/// Sign in by password.
+/// Sign in by password. An account with two-factor sign-in is answered 401 `mfa_required`, with a
+/// `mfaToken` in `details` for `POST /control/v1/auth/login/totp`.
 #[utoipa::path(
     post, path = "/control/v1/auth/login", tag = "auth", request_body = Login,
     params(SessionHeader),
     responses(
         (status = 200, description = "Signed in", body = SignInBody),
-        (status = 401, description = "Unknown account or wrong password", body = ErrorBody),
+        (status = 401, description = "Unknown account or wrong password, or a second factor is wanted", body = ErrorBody),
         (status = 403, description = "The account is disabled", body = ErrorBody),
         Failures,
     ),
 )]
 pub async fn login(
     State(app): State<App>,
-    ClientAddress(address): ClientAddress,
-    Origin(origin): Origin,
+    FromDevice(device): FromDevice,
     delivery: Delivery,
     Json(input): Json<Login>,
 ) -> Result<Response> {
-    app.address_limits.count(Attempt::Login, address, app.clock.now())?;
-    let (tx, sign_in) = session::login(&app, &input.email, input.password, &origin).await?;
+    app.address_limits.count(Attempt::Login, device.address(), app.clock.now())?;
+    let (tx, sign_in) = session::login(&app, &input.email, input.password, &device).await?;
     signed_in(tx, &app, StatusCode::OK, sign_in, delivery).await
 }
 
@@ -211,7 +226,7 @@ pub async fn refresh(
 pub async fn logout(State(app): State<App>, SignedIn(actor): SignedIn) -> Result<Response> {
     let mut tx = idempotency::begin(&app).await?;
     session::revoke(&mut tx, &actor, &actor.session_id).await?;
-    idempotency::no_content(tx, &app, cookie::none(&app)).await
+    idempotency::no_content_with(tx, &app, cookie::none(&app)).await
 }
 
 /// The signed-in account.
@@ -222,5 +237,35 @@ pub async fn logout(State(app): State<App>, SignedIn(actor): SignedIn) -> Result
 pub async fn me(State(app): State<App>, SignedIn(actor): SignedIn) -> Result<Json<UserBody>> {
     let mut tx = app.db.read().await?;
     let user = user::by_id(&mut tx, &actor.user_id).await?;
+    Ok(Json(user.into()))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateMe {
+    #[schema(example = "Ada King", min_length = 1, max_length = 200)]
+    name: Option<String>,
+}
+
+/// Change the account's name. What is not sent stays.
+#[utoipa::path(
+    patch, path = "/control/v1/auth/me", tag = "auth", security(("bearer" = [])),
+    request_body = UpdateMe,
+    responses((status = 200, description = "The account", body = UserBody), Failures, Refusals),
+)]
+pub async fn update_me(
+    State(app): State<App>,
+    SignedIn(actor): SignedIn,
+    Json(input): Json<UpdateMe>,
+) -> Result<Json<UserBody>> {
+    let mut tx = app.db.write().await?;
+    if let Some(name) = &input.name {
+        let mut checks = Checks::default();
+        checks.name("name", name);
+        checks.finish()?;
+        user::rename(&mut tx, &actor, name).await?;
+    }
+    let user = user::by_id(&mut tx, &actor.user_id).await?;
+    tx.commit().await?;
     Ok(Json(user.into()))
 }
