@@ -59,6 +59,7 @@ async fn who_registers_a_listed_address_is_no_admin_until_it_is_proved() {
     let login = json!({ "email": "ops@example.com", "password": password });
     let owner = app.anonymous().post("/control/v1/auth/login", login).await.json(200);
     assert_eq!(owner["user"]["platformAdmin"], true);
+    app.run_due().await;
 }
 
 #[tokio::test]
