@@ -11,6 +11,7 @@ use authsome_shared::secret::Secret;
 use crate::applications::{self, Seals};
 use crate::config::{Config, given};
 use crate::db::Db;
+use crate::egress::Resolver;
 use crate::identity::password::Passwords;
 use crate::identity::throttle::AddressLimits;
 use crate::identity::token::TokenKeys;
@@ -33,6 +34,8 @@ pub struct State {
     pub passwords: Passwords,
     pub address_limits: AddressLimits,
     pub mailer: Mailer,
+    /// Finds the addresses of users' URLs.
+    pub resolver: Resolver,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
     pub before: proxies::Before,
@@ -65,6 +68,7 @@ impl App {
         let before = proxies::Before::read(&mut tx).await?;
         tx.commit().await?;
         let mailer = Mailer::new(&config.mail, &config.server.data_dir)?;
+        let resolver = Resolver::new(config.egress.dns_server()?)?;
         let address_limits = AddressLimits::new(&config.identity);
         Ok(Self(Arc::new(State {
             passwords: Passwords::new(),
@@ -76,6 +80,7 @@ impl App {
             tokens,
             address_limits,
             mailer,
+            resolver,
             node_token,
             envelope,
         })))

@@ -34,6 +34,7 @@ pub struct Config {
     pub mail: Mail,
     pub distribution: Distribution,
     pub log: Log,
+    pub webhooks: Webhooks,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +146,20 @@ pub struct Egress {
     /// `None` leaves it as it was.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_networks")]
     pub allow: Option<Vec<IpNet>>,
+    pub dns_server: String,
+}
+
+impl Egress {
+    /// Where names are asked for; `None` is the system's resolver.
+    pub fn dns_server(&self) -> anyhow::Result<Option<SocketAddr>> {
+        if self.dns_server.is_empty() {
+            return Ok(None);
+        }
+        let address = self.dns_server.parse().with_context(|| {
+            format!("egress.dns_server must be ADDRESS:PORT, not {:?}", self.dns_server)
+        })?;
+        Ok(Some(address))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,6 +233,57 @@ impl Default for Log {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    pub timeout_seconds: u32,
+    pub retry_seconds: Vec<u32>,
+    pub disable_after_hours: u32,
+    pub keep_days: u32,
+    pub parallel: usize,
+    pub parallel_per_workspace: usize,
+    pub parallel_per_endpoint: usize,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            timeout_seconds: 15,
+            retry_seconds: vec![5, 300, 1_800, 7_200, 18_000, 36_000, 36_000],
+            disable_after_hours: 120,
+            keep_days: 30,
+            parallel: 256,
+            parallel_per_workspace: 128,
+            parallel_per_endpoint: 2,
+        }
+    }
+}
+
+impl Webhooks {
+    fn validate(&self) -> anyhow::Result<()> {
+        let range = 1..=300;
+        ensure!(range.contains(&self.timeout_seconds), "webhooks.timeout_seconds must be 1 to 300");
+        ensure!(self.retry_seconds.len() <= 20, "webhooks.retry_seconds has more than 20 pauses");
+        let longest = 7 * 86_400;
+        ensure!(
+            self.retry_seconds.iter().all(|pause| *pause <= longest),
+            "webhooks.retry_seconds has a pause of more than a week"
+        );
+        ensure!(self.disable_after_hours > 0, "webhooks.disable_after_hours is 0");
+        ensure!(self.keep_days > 0, "webhooks.keep_days is 0");
+        let Self { parallel, parallel_per_workspace, parallel_per_endpoint, .. } = *self;
+        ensure!(
+            1 <= parallel_per_endpoint
+                && parallel_per_endpoint <= parallel_per_workspace
+                && parallel_per_workspace <= parallel
+                && parallel <= 10_000,
+            "webhooks.parallel_per_endpoint, parallel_per_workspace and parallel must rise, \
+             from 1 to at most 10000"
+        );
+        Ok(())
+    }
+}
+
 impl Config {
     /// Defaults, `file`, environment and `flags` (dotted keys), checked.
     pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> anyhow::Result<Self> {
@@ -242,6 +308,8 @@ impl Config {
         check_http_url("proxy.public_url", &self.proxy.public_url)?;
         check_http_url("platform.dashboard_url", &self.platform.dashboard_url)?;
         self.applications.default_upstream()?;
+        self.egress.dns_server()?;
+        self.webhooks.validate()?;
         ensure!(self.applications.provision_attempts > 0, "applications.provision_attempts is 0");
         ensure!(self.identity.access_token_seconds > 0, "identity.access_token_seconds is 0");
         ensure!(self.identity.max_failed_logins > 0, "identity.max_failed_logins is 0");
@@ -359,6 +427,10 @@ mod tests {
             ("[mail]\nfrom = \"nobody\"", "mail.from"),
             ("[egress]\nallow = [\"everywhere\"]", "everywhere"),
             ("[proxy\n", "expected"),
+            ("[egress]\ndns_server = \"dns\"", "egress.dns_server"),
+            ("[webhooks]\nparallel_per_endpoint = 0", "webhooks.parallel_per_endpoint"),
+            ("[webhooks]\ntimeout_seconds = 0", "webhooks.timeout_seconds"),
+            ("[webhooks]\nretry_seconds = [1000000]", "webhooks.retry_seconds"),
         ] {
             let path = folder.path().join("c.toml");
             std::fs::write(&path, text).unwrap();

@@ -2,7 +2,8 @@
 //! of the configuration that proxies serve from.
 //!
 //! One way down: surface (`http`) → domain function → SQL. Domains depend in one direction:
-//! `identity` ← `workspaces` ← `applications` ← `keys` ← `metering`, with `distribution` on top.
+//! `identity` ← `workspaces` ← `applications` ← `keys` ← `metering`, with
+//! `distribution` and `webhooks` on top.
 
 #[macro_use]
 pub mod db;
@@ -13,7 +14,9 @@ pub mod applications;
 pub mod config;
 pub mod distribution;
 mod duration;
+mod egress;
 pub mod error;
+pub mod events;
 pub mod files;
 pub mod http;
 pub mod identity;
@@ -29,5 +32,6 @@ pub mod random;
 pub mod revisions;
 pub mod sealed;
 pub mod serve;
+pub mod webhooks;
 pub mod worker;
 pub mod workspaces;

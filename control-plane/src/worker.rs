@@ -13,6 +13,7 @@ use crate::db::Topic;
 use crate::error::Error;
 use crate::identity::{session, throttle};
 use crate::jobs::{self, Claimed, Job};
+use crate::webhooks::{self, dispatcher};
 use crate::{revisions, workspaces};
 
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
@@ -34,6 +35,7 @@ impl Worker {
         let mut tasks: Vec<_> =
             (0..PARALLEL).map(|_| tokio::spawn(work(app.clone(), stop.clone()))).collect();
         tasks.push(tokio::spawn(keep_house(app.clone(), stop.clone())));
+        tasks.push(tokio::spawn(dispatcher::run(app.clone(), stop.clone())));
         Self { tasks }
     }
 
@@ -180,6 +182,9 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     revisions::prune(&mut tx, before).await?;
     session::prune(&mut tx).await?;
     throttle::prune(&mut tx).await?;
+    let keep = TimeDelta::days(app.config.webhooks.keep_days.into());
+    let before = tx.now() - keep;
+    webhooks::prune(&mut tx, before).await?;
     let mut forgotten = applications::purge(&mut tx).await?;
     forgotten.extend(workspaces::purge(&mut tx).await?);
     if !forgotten.is_empty() {

@@ -93,6 +93,24 @@ pub async fn get(tx: &mut Tx, access: &Access, id: &MemberId) -> Result<Member> 
     member.ok_or(NOT_FOUND)
 }
 
+/// The addresses of the active members with one of the roles.
+pub async fn addresses(
+    tx: &mut Tx,
+    workspace: &WorkspaceId,
+    roles: &[Role],
+) -> Result<Vec<String>> {
+    let rows: Vec<(Role, String)> = fetch_all!(
+        tx,
+        sqlx::query_as(
+            "select members.role, users.email from members join users on users.id = members.user_id \
+             where members.workspace_id = $1 and members.status = $2 order by members.id"
+        )
+        .bind(workspace)
+        .bind(Status::Active)
+    )?;
+    Ok(rows.into_iter().filter(|(role, _)| roles.contains(role)).map(|(_, email)| email).collect())
+}
+
 /// Gives a member another role.
 pub async fn change_role(
     tx: &mut Tx,
