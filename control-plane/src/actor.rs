@@ -1,9 +1,20 @@
 //! Access as a value: who acts, what a role may do, and the proof of a permission in a workspace
 //! that every workspace-scoped function asks for. Where the proof comes from: `workspaces::access`.
 
-use authsome_shared::id::{SessionId, UserId, WorkspaceId};
+use std::net::IpAddr;
+
+use authsome_shared::id::{RequestId, SessionId, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::audit;
+
+/// Where a call comes from, for the audit log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    pub address: Option<IpAddr>,
+    pub request_id: Option<RequestId>,
+}
 
 /// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +24,7 @@ pub struct Actor {
     /// Normalised: trimmed, lower case.
     pub email: String,
     pub platform_admin: bool,
+    pub origin: Origin,
 }
 
 /// A member's role in a workspace.
@@ -42,7 +54,7 @@ impl Role {
             P::UpdateWorkspace | P::ManageApplications | P::ManageKeys | P::ViewKeys => {
                 matches!(self, Owner | Admin | Developer)
             }
-            P::ManageMembers => matches!(self, Owner | Admin),
+            P::ManageMembers | P::ViewAudit => matches!(self, Owner | Admin),
             P::ViewUsage => matches!(self, Owner | Admin | Developer | Billing),
             P::DeleteWorkspace | P::ManageOwners => matches!(self, Owner),
         }
@@ -65,6 +77,7 @@ pub enum Permission {
     ViewKeys,
     ManageKeys,
     ViewUsage,
+    ViewAudit,
 }
 
 /// Proof that an actor has a permission in a workspace. Only `workspaces::access` makes one.
@@ -91,5 +104,10 @@ impl Access {
 
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// An entry of the workspace's audit log, by this actor.
+    pub fn audit(&self, action: &'static str) -> audit::Entry {
+        audit::Entry::by(&self.actor, action).in_workspace(&self.workspace_id)
     }
 }

@@ -13,13 +13,15 @@ use authsome_shared::id::{ApplicationId, WorkspaceId};
 use authsome_shared::snapshot::{self, Change};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::actor::{Access, Actor, Permission};
+use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
+use crate::events::{self, EventType, Subject};
 use crate::jobs::{self, Job};
 use crate::page::{Page, PageParams};
 use crate::workspaces::{self, Workspace, plan};
@@ -87,6 +89,29 @@ pub struct Application {
 }
 
 impl Application {
+    /// What the audit log says of it.
+    fn audited(&self) -> Value {
+        json!({
+            "name": self.name, "slug": self.slug, "environment": self.environment,
+            "region": self.region, "status": self.status, "statusReason": self.status_reason,
+            "config": client_key::shown(self.config.0.clone()),
+        })
+    }
+
+    /// Tells its webhooks of a change.
+    async fn tell(&self, tx: &mut Tx, kind: EventType) -> Result<()> {
+        let mut data = json!({
+            "applicationId": self.id, "workspaceId": self.workspace_id, "name": self.name,
+            "environment": self.environment, "status": self.status,
+        });
+        if self.deleted_at.is_some() {
+            data["deletedAt"] = json!(self.deleted_at);
+            data["purgeAt"] = json!(self.purge_at);
+        }
+        events::emit(tx, kind, Subject::Application(&self.workspace_id, &self.id), data).await?;
+        Ok(())
+    }
+
     pub fn config(&self) -> Result<ApplicationConfig> {
         ApplicationConfig::parse(&self.config.0)
     }
@@ -228,6 +253,8 @@ pub async fn create(
     };
     store::insert(tx, &application).await?;
     jobs::enqueue(tx, &Job::Provision { application_id: application.id.clone() }).await?;
+    let entry = access.audit("application.created").on("application", &application.id);
+    tx.audit(entry.after(application.audited()));
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(application)
 }
@@ -235,11 +262,13 @@ pub async fn create(
 /// Renames, or changes the configuration; one that failed is provisioned anew.
 pub async fn update(
     tx: &mut Tx,
-    _access: &Access,
+    access: &Access,
     mut application: Application,
     change: ApplicationChange,
     seals: Seals<'_>,
 ) -> Result<Application> {
+    let before = application.audited();
+    let entry = access.audit("application.updated").on("application", &application.id);
     let mut checks = Checks::default();
     if let Some(name) = &change.name {
         checks.name("name", name);
@@ -249,6 +278,8 @@ pub async fn update(
     application.updated_at = tx.now();
     let Some(mut config) = change.config else {
         store::update(tx, &application).await?;
+        tx.audit(entry.change(before, application.audited()));
+        application.tell(tx, EventType::ApplicationUpdated).await?;
         return Ok(application);
     };
     client_key::take_in(&mut config, &application.id, seals)?;
@@ -259,18 +290,24 @@ pub async fn update(
         start_provisioning(tx, &mut application).await?;
     }
     store::update(tx, &application).await?;
+    tx.audit(entry.change(before, application.audited()));
+    application.tell(tx, EventType::ApplicationUpdated).await?;
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(application)
 }
 
 /// Soft-deletes: unknown to the proxies from now on; restorable for seven days.
-pub async fn delete(tx: &mut Tx, _access: &Access, mut application: Application) -> Result<()> {
+pub async fn delete(tx: &mut Tx, access: &Access, mut application: Application) -> Result<()> {
+    let before = application.audited();
     let now = tx.now();
     application.status = application.status.to(Status::Deleted)?;
     application.deleted_at = Some(now);
     application.purge_at = Some(now + RESTORABLE);
     application.updated_at = now;
     store::update(tx, &application).await?;
+    let entry = access.audit("application.deleted").on("application", &application.id);
+    tx.audit(entry.change(before, application.audited()));
+    application.tell(tx, EventType::ApplicationDeleted).await?;
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(())
 }
@@ -279,7 +316,7 @@ pub async fn delete(tx: &mut Tx, _access: &Access, mut application: Application)
 /// a proxy may have forgotten them: `keys::publish_all`.
 pub async fn restore(
     tx: &mut Tx,
-    _access: &Access,
+    access: &Access,
     workspace: &Workspace,
     mut application: Application,
 ) -> Result<Application> {
@@ -288,11 +325,15 @@ pub async fn restore(
         return Err(Error::Conflict(Code::InvalidState, message.into()));
     }
     check_plan(tx, workspace).await?;
+    let before = application.audited();
     application.deleted_at = None;
     application.purge_at = None;
     application.updated_at = tx.now();
     start_provisioning(tx, &mut application).await?;
     store::update(tx, &application).await?;
+    let entry = access.audit("application.restored").on("application", &application.id);
+    tx.audit(entry.change(before, application.audited()));
+    application.tell(tx, EventType::ApplicationRestored).await?;
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(application)
 }
@@ -322,7 +363,9 @@ async fn start_provisioning(tx: &mut Tx, application: &mut Application) -> Resul
 /// the caller to append once everything is removed.
 pub async fn purge(tx: &mut Tx) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
-    for id in store::due_for_purge(tx).await? {
+    for (id, workspace_id) in store::due_for_purge(tx).await? {
+        let entry = Entry::by_system("housekeeping", "application.purged");
+        tx.audit(entry.in_workspace(&workspace_id).on("application", &id));
         changes.extend(store::key_ids(tx, &id).await?.into_iter().map(Change::RemoveKey));
         store::delete(tx, &id).await?;
         changes.push(Change::RemoveApplication(id));

@@ -5,6 +5,7 @@
 pub mod control;
 pub mod error;
 mod extract;
+mod idempotency;
 mod layers;
 mod metrics;
 mod node;
@@ -13,7 +14,7 @@ mod probe;
 mod session;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -23,6 +24,7 @@ use crate::app::App;
 /// Everything that the control plane answers. `stop` ends the proxies' streams at shutdown.
 pub fn router(app: &App, stop: &CancellationToken) -> Router {
     let (control, description) = documented();
+    let control = control.layer(from_fn_with_state(app.clone(), idempotency::layer));
     Router::new()
         .merge(control)
         .merge(openapi::router(&description))
@@ -39,5 +41,8 @@ pub fn description() -> utoipa::openapi::OpenApi {
 }
 
 fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(openapi::base()).merge(control::router()).split_for_parts()
+    let (router, mut description) =
+        OpenApiRouter::with_openapi(openapi::base()).merge(control::router()).split_for_parts();
+    idempotency::describe(&mut description);
+    (router, description)
 }

@@ -6,9 +6,10 @@
 mod queue;
 
 use anyhow::Context;
-use authsome_shared::id::ApplicationId;
+use authsome_shared::id::{ApplicationId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
+use crate::actor::Role;
 use crate::error::{Error, Result};
 use crate::mail::Mail;
 use crate::sealed::Sealer;
@@ -23,6 +24,8 @@ pub enum Job {
     Provision { application_id: ApplicationId },
     /// Send a mail; sealed, because mails carry tokens.
     SendMail { sealed: String },
+    /// Send a mail, which holds no secret, to everybody who has one of the roles by then.
+    MailMembers { workspace_id: WorkspaceId, roles: Vec<Role>, subject: String, text: String },
 }
 
 impl Job {
@@ -36,6 +39,7 @@ impl Job {
         match self {
             Self::Provision { .. } => "provision",
             Self::SendMail { .. } => "send_mail",
+            Self::MailMembers { .. } => "mail_members",
         }
     }
 }

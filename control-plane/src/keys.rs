@@ -11,7 +11,7 @@ use authsome_shared::snapshot::{self, Change};
 use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 
 use crate::actor::Access;
@@ -19,6 +19,7 @@ use crate::applications::Application;
 use crate::applications::config::{RateLimitConfig, SCOPE_RULE, is_scope};
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
+use crate::events::{self, EventType, Subject};
 use crate::page::{Page, PageParams};
 use crate::{merge, revisions};
 pub use store::{public_keys_of, touch};
@@ -67,6 +68,37 @@ pub struct Key {
 }
 
 impl Key {
+    /// What the audit log says of it: never more than its masked form.
+    fn audited(&self) -> Value {
+        json!({
+            "name": self.name, "type": self.key_type, "key": self.display,
+            "settings": self.settings.0, "replaces": self.replaces, "expiresAt": self.expires_at,
+            "revokedAt": self.revoked_at,
+        })
+    }
+
+    /// Tells the application's webhooks; `replaced` is the key that it succeeds, with its new end.
+    async fn tell(
+        &self,
+        tx: &mut Tx,
+        application: &Application,
+        kind: EventType,
+        replaced: Option<&Self>,
+    ) -> Result<()> {
+        let mut data = json!({
+            "keyId": self.id, "applicationId": application.id,
+            "workspaceId": application.workspace_id, "name": self.name, "type": self.key_type,
+            "key": self.display, "expiresAt": self.expires_at,
+        });
+        if let Some(replaced) = replaced {
+            data["replaces"] = json!(replaced.id);
+            data["replacedExpiresAt"] = json!(replaced.expires_at);
+        }
+        let subject = Subject::Application(&application.workspace_id, &application.id);
+        events::emit(tx, kind, subject, data).await?;
+        Ok(())
+    }
+
     /// What proxies must know of it.
     fn to_wire(&self) -> Result<snapshot::Key> {
         let digest = KeyDigest::from_hex(&self.digest)
@@ -188,6 +220,8 @@ pub async fn issue(
         last_used_at: None,
     };
     store::insert(tx, &key).await?;
+    tx.audit(access.audit("key.created").on("key", &key.id).after(key.audited()));
+    key.tell(tx, application, EventType::KeyCreated, None).await?;
     revisions::append(tx, vec![key.change()?]).await?;
     Ok(Issued { key, clear })
 }
@@ -256,6 +290,9 @@ pub async fn rotate(
     };
     store::end(tx, &old).await?;
     store::insert(tx, &successor).await?;
+    let entry = access.audit("key.rotated").on("key", &old.id);
+    tx.audit(entry.before(old.audited()).after(successor.audited()));
+    successor.tell(tx, application, EventType::KeyRotated, Some(&old)).await?;
     revisions::append(tx, vec![ended, successor.change()?]).await?;
     Ok(Issued { key: successor, clear })
 }
@@ -263,13 +300,16 @@ pub async fn rotate(
 /// Revokes a key and returns the revision that carries it to the proxies.
 pub async fn revoke(
     tx: &mut Tx,
-    _access: &Access,
+    access: &Access,
     application: &Application,
     id: &KeyId,
 ) -> Result<i64> {
     let mut key = store::standing(tx, &application.id, id).await?;
+    let before = key.audited();
     key.revoked_at = Some(tx.now());
     store::end(tx, &key).await?;
+    tx.audit(access.audit("key.revoked").on("key", id).change(before, key.audited()));
+    key.tell(tx, application, EventType::KeyRevoked, None).await?;
     Ok(revisions::append(tx, vec![Change::RemoveKey(key.id)]).await?)
 }
 

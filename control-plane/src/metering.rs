@@ -4,5 +4,6 @@
 pub mod apply;
 pub mod histogram;
 pub mod reconciliation;
+pub mod threshold;
 pub mod totals;
 pub mod usage;

@@ -11,6 +11,7 @@ use authsome_shared::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::files;
@@ -21,6 +22,7 @@ const KEY_LENGTH: usize = 32;
 pub struct Sealer {
     key: LessSafeKey,
     random: SystemRandom,
+    pepper: [u8; KEY_LENGTH],
 }
 
 impl std::fmt::Debug for Sealer {
@@ -45,7 +47,15 @@ impl Sealer {
             STANDARD.decode(text.expose().trim()).context("the master key is not base64")?;
         ensure!(bytes.len() == KEY_LENGTH, "the master key must have {KEY_LENGTH} bytes");
         let Ok(key) = UnboundKey::new(&AES_256_GCM, &bytes) else { bail!("unusable master key") };
-        Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
+        let signing = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+        let mut pepper = [0; KEY_LENGTH];
+        pepper.copy_from_slice(hmac::sign(&signing, b"pepper").as_ref());
+        Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new(), pepper })
+    }
+
+    /// Derived from the master key, for digests that nobody without it can try guesses against.
+    pub fn pepper(&self) -> &[u8] {
+        &self.pepper
     }
 
     /// Base64 of nonce and ciphertext.

@@ -18,7 +18,7 @@ use authsome_shared::code::Code;
 use authsome_shared::id::{ApplicationId, WebhookId, WorkspaceId};
 use authsome_shared::secret::Secret;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::actor::Access;
 use crate::app::App;
@@ -63,6 +63,17 @@ pub struct Webhook {
     pub failing_since: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Webhook {
+    /// What the audit log says of it.
+    fn audited(&self) -> Value {
+        json!({
+            "applicationId": self.application_id, "url": self.url,
+            "events": self.events.patterns(), "description": self.description,
+            "enabled": self.enabled, "disabledReason": self.disabled_reason,
+        })
+    }
 }
 
 /// A webhook with its secret, which is shown only in this answer.
@@ -110,7 +121,7 @@ fn check_description(checks: &mut Checks, text: &str) {
 pub async fn create(
     tx: &mut Tx,
     sealer: &Sealer,
-    _access: &Access,
+    access: &Access,
     application: &Application,
     new: NewWebhook,
 ) -> Result<WithSecret> {
@@ -142,6 +153,7 @@ pub async fn create(
     store::insert(tx, &webhook).await?;
     let secret = new.secret.unwrap_or_else(|| Secret::new(random::webhook_secret()));
     store::add_secret(tx, &webhook.id, &secret::seal(sealer, &webhook.id, &secret)).await?;
+    tx.audit(access.audit("webhook.created").on("webhook", &webhook.id).after(webhook.audited()));
     Ok(WithSecret { webhook, secret })
 }
 
@@ -173,6 +185,7 @@ pub async fn update(
     change: WebhookChange,
 ) -> Result<Webhook> {
     let mut webhook = get(tx, access, application, id).await?;
+    let before = webhook.audited();
     let mut checks = Checks::default();
     if change.events.is_some() {
         webhook.events = subscription::parse(&mut checks, change.events.as_deref());
@@ -195,6 +208,8 @@ pub async fn update(
         }
     }
     store::update(tx, &webhook).await?;
+    let entry = access.audit("webhook.updated").on("webhook", id);
+    tx.audit(entry.change(before, webhook.audited()));
     Ok(webhook)
 }
 
@@ -206,6 +221,7 @@ pub async fn delete(
     id: &WebhookId,
 ) -> Result<()> {
     let webhook = get(tx, access, application, id).await?;
+    tx.audit(access.audit("webhook.deleted").on("webhook", id).before(webhook.audited()));
     store::delete(tx, &webhook.id).await
 }
 
@@ -237,6 +253,8 @@ pub async fn rotate_secret(
     store::add_secret(tx, id, &secret::seal(sealer, id, &secret)).await?;
     webhook.updated_at = tx.now();
     store::update(tx, &webhook).await?;
+    let after = json!({ "oldSecretsEndAt": end });
+    tx.audit(access.audit("webhook.secret_rotated").on("webhook", id).after(after));
     Ok((WithSecret { webhook, secret }, end))
 }
 

@@ -9,12 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::applications::{self, provision};
+use crate::audit::chain;
 use crate::db::Topic;
 use crate::error::Error;
 use crate::identity::{session, throttle};
 use crate::jobs::{self, Claimed, Job};
+use crate::mail::Mail;
 use crate::webhooks::{self, dispatcher};
-use crate::{revisions, workspaces};
+use crate::workspaces::member;
+use crate::{idempotency, revisions, workspaces};
 
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
@@ -107,6 +110,16 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             let mail = jobs::open_mail(&app.sealer, sealed)?;
             app.mailer.send(&mail).await
         }
+        Job::MailMembers { workspace_id, roles, subject, text } => {
+            let dashboard = app.config.platform.dashboard_url.trim_end_matches('/');
+            let mut tx = app.db.write().await?;
+            for to in member::addresses(&mut tx, workspace_id, roles).await? {
+                let text = format!("{text}\n{dashboard}/workspace/{workspace_id}\n");
+                let mail = Mail { to, subject: subject.clone(), text };
+                jobs::enqueue(&mut tx, &Job::mail(&app.sealer, &mail)?).await?;
+            }
+            Ok(tx.commit().await?)
+        }
     }
 }
 
@@ -150,7 +163,9 @@ impl Policy {
                     first_pause: TimeDelta::milliseconds(millis),
                 }
             }
-            Job::SendMail { .. } => Self { attempts: 10, first_pause: TimeDelta::seconds(5) },
+            Job::SendMail { .. } | Job::MailMembers { .. } => {
+                Self { attempts: 10, first_pause: TimeDelta::seconds(5) }
+            }
         }
     }
 
@@ -182,6 +197,8 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     revisions::prune(&mut tx, before).await?;
     session::prune(&mut tx).await?;
     throttle::prune(&mut tx).await?;
+    idempotency::prune(&mut tx).await?;
+    chain::checkpoint(&mut tx, &app.sealer).await?;
     let keep = TimeDelta::days(app.config.webhooks.keep_days.into());
     let before = tx.now() - keep;
     webhooks::prune(&mut tx, before).await?;

@@ -14,11 +14,12 @@ use authsome_shared::id::{UserId, WorkspaceId};
 use authsome_shared::snapshot::{self, Change};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::actor::{Access, Actor, Permission, Role};
+use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
 use crate::page::{Page, PageParams};
@@ -57,6 +58,14 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// What the audit log says of it.
+    fn audited(&self) -> Value {
+        json!({
+            "name": self.name, "slug": self.slug, "plan": self.plan, "status": self.status,
+            "metadata": self.metadata.0,
+        })
+    }
+
     /// What proxies must know of it. A deleted workspace's applications are suspended, not unknown,
     /// so that they come back with it.
     pub fn to_wire(&self, limits: &Limits) -> snapshot::Workspace {
@@ -180,6 +189,8 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
         }
     }
     member::insert_owner(tx, &workspace.id, actor).await?;
+    let entry = Entry::by(actor, "workspace.created").in_workspace(&workspace.id);
+    tx.audit(entry.on("workspace", &workspace.id).after(workspace.audited()));
     publish(tx, &workspace).await?;
     Ok(workspace)
 }
@@ -187,10 +198,11 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
 /// Renames, or merges metadata.
 pub async fn update(
     tx: &mut Tx,
-    _access: &Access,
+    access: &Access,
     mut workspace: Workspace,
     change: WorkspaceChange,
 ) -> Result<Workspace> {
+    let before = workspace.audited();
     let mut checks = Checks::default();
     if let Some(name) = &change.name {
         checks.name("name", name);
@@ -203,25 +215,31 @@ pub async fn update(
     checks.finish()?;
     workspace.updated_at = tx.now();
     store::update(tx, &workspace).await?;
+    let entry = access.audit("workspace.updated").on("workspace", &workspace.id);
+    tx.audit(entry.change(before, workspace.audited()));
     Ok(workspace)
 }
 
 /// Soft-deletes: every application answers 503 from now on; restorable for 30 days.
-pub async fn delete(tx: &mut Tx, _access: &Access, mut workspace: Workspace) -> Result<()> {
+pub async fn delete(tx: &mut Tx, access: &Access, mut workspace: Workspace) -> Result<()> {
     if workspace.status == Status::Deleted {
         return Err(NOT_FOUND);
     }
+    let before = workspace.audited();
     let now = tx.now();
     workspace.status = Status::Deleted;
     workspace.deleted_at = Some(now);
     workspace.purge_at = Some(now + RESTORABLE);
     workspace.updated_at = now;
     store::update(tx, &workspace).await?;
+    let entry = access.audit("workspace.deleted").on("workspace", &workspace.id);
+    tx.audit(entry.change(before, workspace.audited()));
     publish(tx, &workspace).await
 }
 
 /// Undoes a deletion.
-pub async fn restore(tx: &mut Tx, _access: &Access, mut workspace: Workspace) -> Result<Workspace> {
+pub async fn restore(tx: &mut Tx, access: &Access, mut workspace: Workspace) -> Result<Workspace> {
+    let before = workspace.audited();
     if workspace.status != Status::Deleted {
         return Err(Error::Conflict(Code::InvalidState, "The workspace is not deleted".into()));
     }
@@ -230,6 +248,8 @@ pub async fn restore(tx: &mut Tx, _access: &Access, mut workspace: Workspace) ->
     workspace.purge_at = None;
     workspace.updated_at = tx.now();
     store::update(tx, &workspace).await?;
+    let entry = access.audit("workspace.restored").on("workspace", &workspace.id);
+    tx.audit(entry.change(before, workspace.audited()));
     publish(tx, &workspace).await?;
     Ok(workspace)
 }
@@ -240,6 +260,8 @@ pub async fn purge(tx: &mut Tx) -> Result<Vec<Change>> {
     let due = store::due_for_purge(tx).await?;
     for id in &due {
         store::delete(tx, id).await?;
+        let entry = Entry::by_system("housekeeping", "workspace.purged").in_workspace(id);
+        tx.audit(entry.on("workspace", id));
     }
     Ok(due.into_iter().map(Change::RemoveWorkspace).collect())
 }

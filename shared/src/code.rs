@@ -48,6 +48,8 @@ codes! {
     AlreadyExists => 409, "already_exists";
     /// The move is not one of the resource's state machine.
     InvalidState => 409, "invalid_state";
+    /// The `Idempotency-Key` was used for another request.
+    IdempotencyConflict => 409, "idempotency_conflict";
     /// A workspace keeps at least one owner.
     LastOwner => 409, "last_owner";
     /// The body is over its limit.

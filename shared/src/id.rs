@@ -97,6 +97,7 @@ id!(/** An API key. */ KeyId, "key_");
 id!(/** A signed-in session of a user. */ SessionId, "ses_");
 id!(/** A background job. */ JobId, "job_");
 id!(/** One request, on either plane. */ RequestId, "req_");
+id!(/** An entry of the audit log. */ AuditEntryId, "aud_");
 id!(/** One proxy, for as long as its data directory lives. */ NodeId, "node_");
 id!(/** One run of a proxy's journal: a new one at each start. */ EpochId, "epo_");
 id!(/** The platform: one database. A proxy follows one platform's revisions only. */ PlatformId, "plt_");

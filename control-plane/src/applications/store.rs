@@ -1,5 +1,6 @@
 //! The applications' SQL.
 
+use authsome_shared::api_key::KeyType;
 use authsome_shared::code::Code;
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
 use sqlx::AssertSqlSafe;
@@ -130,20 +131,19 @@ pub async fn update(tx: &mut Tx, application: &Application) -> Result<()> {
 }
 
 /// Deleted ones, and all of workspaces that are themselves due.
-pub async fn due_for_purge(tx: &mut Tx) -> Result<Vec<ApplicationId>> {
+pub async fn due_for_purge(tx: &mut Tx) -> Result<Vec<(ApplicationId, WorkspaceId)>> {
     let now = tx.now();
-    let rows: Vec<(ApplicationId,)> = fetch_all!(
+    Ok(fetch_all!(
         tx,
         sqlx::query_as(
-            "select applications.id from applications \
+            "select applications.id, applications.workspace_id from applications \
              join workspaces on workspaces.id = applications.workspace_id \
              where (applications.status = 'deleted' and applications.purge_at <= $1) \
              or (workspaces.status = 'deleted' and workspaces.purge_at <= $1) \
              order by applications.id"
         )
         .bind(now)
-    )?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
+    )?)
 }
 
 pub async fn key_ids(tx: &mut Tx, application: &ApplicationId) -> Result<Vec<KeyId>> {
@@ -157,4 +157,18 @@ pub async fn key_ids(tx: &mut Tx, application: &ApplicationId) -> Result<Vec<Key
 pub async fn delete(tx: &mut Tx, id: &ApplicationId) -> Result<()> {
     execute!(tx, sqlx::query("delete from applications where id = $1").bind(id))?;
     Ok(())
+}
+
+/// The oldest public key that stands, whole.
+pub async fn public_key(tx: &mut Tx, application: &ApplicationId) -> Result<Option<String>> {
+    let row: Option<(String,)> = fetch_optional!(
+        tx,
+        sqlx::query_as(
+            "select display from keys where application_id = $1 and type = $2 \
+             and revoked_at is null order by created_at, id limit 1"
+        )
+        .bind(application)
+        .bind(KeyType::Public)
+    )?;
+    Ok(row.map(|(key,)| key))
 }

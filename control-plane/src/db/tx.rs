@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 
 use super::wake::{Topic, Wakes};
+use crate::audit;
 
 #[derive(Debug)]
 enum Inner {
@@ -27,6 +28,7 @@ pub struct Tx {
     now: DateTime<Utc>,
     wakes: Wakes,
     topics: BTreeSet<Topic>,
+    audit: Vec<audit::Entry>,
 }
 
 /// What a transaction was begun for.
@@ -44,7 +46,7 @@ impl Tx {
         wakes: &Wakes,
     ) -> Self {
         let inner = Inner::Sqlite(inner);
-        Self { inner, mode, now, wakes: wakes.clone(), topics: BTreeSet::new() }
+        Self { inner, mode, now, wakes: wakes.clone(), topics: BTreeSet::new(), audit: vec![] }
     }
 
     pub(super) fn postgres(
@@ -54,7 +56,7 @@ impl Tx {
         wakes: &Wakes,
     ) -> Self {
         let inner = Inner::Postgres(inner);
-        Self { inner, mode, now, wakes: wakes.clone(), topics: BTreeSet::new() }
+        Self { inner, mode, now, wakes: wakes.clone(), topics: BTreeSet::new(), audit: vec![] }
     }
 
     /// Ends a `select` of rows that will be changed: on PostgreSQL a writing transaction holds them
@@ -85,7 +87,15 @@ impl Tx {
         self.topics.insert(topic);
     }
 
+    /// Adds an entry to the audit log, written when this transaction commits, and only then.
+    pub fn audit(&mut self, entry: audit::Entry) {
+        self.audit.push(entry);
+    }
+
     pub async fn commit(mut self) -> sqlx::Result<()> {
+        // Late, because other writers of the same log wait from here on.
+        let entries = std::mem::take(&mut self.audit);
+        audit::chain::append(&mut self, entries).await?;
         for topic in &self.topics {
             // PostgreSQL delivers notifications on commit; SQLite has no other process to tell.
             if let Inner::Postgres(tx) = &mut self.inner {

@@ -4,18 +4,21 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use authsome_shared::code::Code;
-use axum::body::HttpBody;
+use authsome_shared::id::RequestId;
+use axum::body::{Body, HttpBody};
 use axum::extract::{
     ConnectInfo, FromRequest, FromRequestParts, OptionalFromRequest, RawPathParams, Request,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use ipnet::IpNet;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::Description;
+use crate::actor;
 use crate::app::App;
 use crate::error::{Error, Violation};
 
@@ -40,20 +43,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             let message = "Send the body as JSON, with `Content-Type: application/json`";
             return Err(Description::new(Code::UnsupportedMediaType, message).into_response());
         }
-        let body =
-            axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|error| {
-                let too_large = std::error::Error::source(&error)
-                    .is_some_and(|source| source.to_string().contains("length limit"));
-                if too_large {
-                    let message = format!("The body may have at most {MAX_BODY_BYTES} bytes");
-                    Description::new(Code::PayloadTooLarge, message).into_response()
-                } else {
-                    let message = "The body broke off before its end";
-                    Description::new(Code::InvalidRequest, message).into_response()
-                }
-            })?;
+        let body = read_body(request.into_body()).await?;
         parse_json(&body).map(Json).map_err(IntoResponse::into_response)
     }
+}
+
+/// The whole of a body within the limit.
+pub async fn read_body(body: Body) -> Result<Bytes, Response> {
+    axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|error| {
+        let too_large = std::error::Error::source(&error)
+            .is_some_and(|source| source.to_string().contains("length limit"));
+        if too_large {
+            let message = format!("The body may have at most {MAX_BODY_BYTES} bytes");
+            Description::new(Code::PayloadTooLarge, message).into_response()
+        } else {
+            let message = "The body broke off before its end";
+            Description::new(Code::InvalidRequest, message).into_response()
+        }
+    })
 }
 
 /// A body that may be absent altogether; one that is there must be JSON.
@@ -152,6 +159,23 @@ impl FromRequestParts<App> for ClientAddress {
             .get::<ConnectInfo<SocketAddr>>()
             .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |info| info.0.ip());
         Ok(Self(client_address(peer, &parts.headers, &app.config.server.trusted_proxies)))
+    }
+}
+
+/// Where the request comes from, for the audit log.
+#[derive(Debug)]
+pub struct Origin(pub actor::Origin);
+
+impl FromRequestParts<App> for Origin {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        app: &App,
+    ) -> Result<Self, std::convert::Infallible> {
+        let ClientAddress(address) = ClientAddress::from_request_parts(parts, app).await?;
+        let request_id = parts.extensions.get::<RequestId>().cloned();
+        Ok(Self(actor::Origin { address: Some(address), request_id }))
     }
 }
 

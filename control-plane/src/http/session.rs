@@ -1,11 +1,13 @@
 //! Who calls: the bearer of an access token, or of the node token.
 
+use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 use ring::digest::{SHA256, digest};
 
+use super::extract::Origin;
 use crate::actor::Actor;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -15,13 +17,26 @@ use crate::identity::session;
 #[derive(Debug)]
 pub struct SignedIn(pub Actor);
 
+/// The caller behind the request's access token, while the session stands.
+pub async fn caller(app: &App, parts: &Parts) -> Result<Actor> {
+    let token = bearer(parts)
+        .ok_or(Error::Unauthenticated("Send an access token: `Authorization: Bearer …`"))?;
+    session::authenticate(app, token).await
+}
+
+/// Whose access token the request shows, if it is one of ours and has not expired; whether the
+/// session still stands is not asked.
+pub fn subject(app: &App, parts: &Parts) -> Option<UserId> {
+    Some(app.tokens.verify(bearer(parts)?, app.clock.now())?.sub)
+}
+
 impl FromRequestParts<App> for SignedIn {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        let token = bearer(parts)
-            .ok_or(Error::Unauthenticated("Send an access token: `Authorization: Bearer …`"))?;
-        session::authenticate(app, token).await.map(Self)
+        let actor = caller(app, parts).await?;
+        let Ok(Origin(origin)) = Origin::from_request_parts(parts, app).await;
+        Ok(Self(Actor { origin, ..actor }))
     }
 }
 

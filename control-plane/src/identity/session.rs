@@ -4,15 +4,17 @@
 use authsome_shared::id::{SessionId, UserId};
 use authsome_shared::secret::Secret;
 use chrono::TimeDelta;
+use serde_json::json;
 
 use super::throttle;
 use super::token::{OneTimeToken, digest};
 use super::user::{self, NewUser, User};
-use crate::actor::Actor;
+use crate::actor::{Actor, Origin};
 use crate::app::App;
+use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::{execute, fetch_optional};
+use crate::{execute, fetch_optional, idempotency};
 
 /// What a sign-in gives.
 #[derive(Debug)]
@@ -35,19 +37,26 @@ const WRONG_CREDENTIALS: Error = Error::Unauthenticated("Wrong e-mail address or
 const WRONG_REFRESH: Error = Error::Unauthenticated("The refresh token is invalid or expired");
 
 /// Creates the account and signs it in. Hashing takes place outside of any transaction, which is
-/// why this and [`login`] open their own.
-pub async fn register(app: &App, new: NewUser) -> Result<SignIn> {
+/// why this and [`login`] open their own; the one with the effect is the caller's to commit.
+pub async fn register(app: &App, new: NewUser, origin: &Origin) -> Result<(Tx, SignIn)> {
     new.check()?;
     let hash = app.passwords.hash(new.password.clone()).await?;
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     let user = user::create(&mut tx, &new, &hash).await?;
-    let sign_in = open(&mut tx, app, user).await?;
-    tx.commit().await?;
-    Ok(sign_in)
+    let after = json!({ "email": user.email, "name": user.name });
+    let entry = Entry::by_user(&user.id, &user.email, origin, "user.registered");
+    tx.audit(entry.on("user", &user.id).after(after));
+    let sign_in = open(&mut tx, app, user, origin).await?;
+    Ok((tx, sign_in))
 }
 
 /// Signs in by password. One answer, and one duration, for unknown accounts and wrong passwords.
-pub async fn login(app: &App, email: &str, password: Secret<String>) -> Result<SignIn> {
+pub async fn login(
+    app: &App,
+    email: &str,
+    password: Secret<String>,
+    origin: &Origin,
+) -> Result<(Tx, SignIn)> {
     let subject = user::normalise_email(email);
     if !user::is_email(&subject) {
         // Has no account, and may hold what the databases refuse as text.
@@ -65,14 +74,13 @@ pub async fn login(app: &App, email: &str, password: Secret<String>) -> Result<S
     let matches = app.passwords.verify(password, hash).await?;
     let Some(user) = user.filter(|_| matches) else { return Err(WRONG_CREDENTIALS) };
 
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     throttle::clear(&mut tx, &subject).await?;
-    let sign_in = open(&mut tx, app, user).await?;
-    tx.commit().await?;
-    Ok(sign_in)
+    let sign_in = open(&mut tx, app, user, origin).await?;
+    Ok((tx, sign_in))
 }
 
-async fn open(tx: &mut Tx, app: &App, user: User) -> Result<SignIn> {
+async fn open(tx: &mut Tx, app: &App, user: User, origin: &Origin) -> Result<SignIn> {
     let now = tx.now();
     let session = SessionId::new();
     let lifetime = TimeDelta::days(app.config.identity.refresh_token_days.into());
@@ -86,6 +94,8 @@ async fn open(tx: &mut Tx, app: &App, user: User) -> Result<SignIn> {
         .bind(now)
         .bind(now + lifetime)
     )?;
+    let entry = Entry::by_user(&user.id, &user.email, origin, "session.created");
+    tx.audit(entry.on("session", &session));
     issue(tx, app, user, &session).await
 }
 
@@ -118,10 +128,10 @@ async fn issue(tx: &mut Tx, app: &App, user: User, session: &SessionId) -> Resul
 }
 
 /// Trades a refresh token for a new pair. Of parallel attempts one wins; the others count as reuse
-/// and end the session.
-pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<SignIn> {
+/// and end the session. The transaction is the caller's to commit.
+pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<(Tx, SignIn)> {
     let token = digest(refresh_token.expose());
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(app).await?;
     let now = tx.now();
     let won: Option<Session> = fetch_optional!(
         tx,
@@ -135,6 +145,9 @@ pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<SignIn
         .bind(&token)
     )?;
     let Some(session) = won else {
+        // Without the claim on an idempotency key: this is no answer to be given again.
+        drop(tx);
+        let mut tx = app.db.write().await?;
         revoke_family(&mut tx, &token).await?;
         tx.commit().await?;
         return Err(WRONG_REFRESH);
@@ -144,24 +157,25 @@ pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<SignIn
     }
     let user = user::by_id(&mut tx, &session.user_id).await?;
     let sign_in = issue(&mut tx, app, user, &session.id).await?;
-    tx.commit().await?;
-    Ok(sign_in)
+    Ok((tx, sign_in))
 }
 
 /// Ends the session that a used refresh token belongs to.
 async fn revoke_family(tx: &mut Tx, token: &str) -> Result<()> {
     let now = tx.now();
-    let ended = execute!(
+    let ended: Option<(SessionId,)> = fetch_optional!(
         tx,
-        sqlx::query(
+        sqlx::query_as(
             "update sessions set revoked_at = $1 where revoked_at is null and id in \
-             (select session_id from refresh_tokens where digest = $2 and used_at is not null)"
+             (select session_id from refresh_tokens where digest = $2 and used_at is not null) \
+             returning id"
         )
         .bind(now)
         .bind(token)
     )?;
-    if ended > 0 {
-        tracing::warn!("a refresh token was used twice; its session has ended");
+    if let Some((id,)) = ended {
+        tracing::warn!(session = %id, "a refresh token was used twice; its session has ended");
+        tx.audit(Entry::by_system("identity", "session.reuse_detected").on("session", &id));
     }
     Ok(())
 }
@@ -180,7 +194,8 @@ async fn stands(tx: &mut Tx, session: &SessionId) -> Result<bool> {
 }
 
 /// Ends a session: its tokens are refused from now on.
-pub async fn revoke(tx: &mut Tx, session: &SessionId) -> Result<()> {
+pub async fn revoke(tx: &mut Tx, actor: &Actor, session: &SessionId) -> Result<()> {
+    tx.audit(Entry::by(actor, "session.revoked").on("session", session));
     let now = tx.now();
     execute!(
         tx,
@@ -210,7 +225,8 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
         .bind(now)
     )?;
     let (user_id, email, platform_admin) = row.ok_or(INVALID)?;
-    Ok(Actor { user_id, session_id: claims.sid, email, platform_admin })
+    let origin = Origin::default();
+    Ok(Actor { user_id, session_id: claims.sid, email, platform_admin, origin })
 }
 
 /// Forgets sessions that can never be used again, and the expired tokens of those that can: a

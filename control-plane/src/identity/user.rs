@@ -5,6 +5,7 @@ use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
 use chrono::{DateTime, Utc};
 
+use crate::audit::Entry;
 use crate::db::{Tx, is_unique_violation};
 use crate::error::{Checks, Error, Result};
 use crate::{execute, fetch_one, fetch_optional};
@@ -128,6 +129,10 @@ pub async fn grant_platform_admin(tx: &mut Tx, email: &str) -> Result<bool> {
             .bind(now)
             .bind(normalise_email(email))
     )?;
+    if touched == 1 {
+        let entry = Entry::by_operator("cli", "user.admin_granted");
+        tx.audit(entry.on("user", normalise_email(email)));
+    }
     Ok(touched == 1)
 }
 

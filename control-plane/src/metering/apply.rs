@@ -14,6 +14,7 @@ use authsome_shared::usage::{Applied, BatchHeader, Total, UsageRecord};
 use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 
 use super::histogram::bucket_of;
+use super::threshold;
 use super::totals::{self, Increment};
 use crate::db::{Topic, Tx};
 use crate::error::{Error, Result};
@@ -244,7 +245,9 @@ impl<'a> Summary<'a> {
 
     /// Adds the summary to the tables.
     async fn store(self, tx: &mut Tx) -> Result<()> {
+        let mut months = BTreeSet::new();
         for ((subject, period), (workspace, increment)) in self.totals {
+            months.insert((workspace, period.clone()));
             totals::add(tx, &subject, &period, workspace, increment).await?;
         }
         for ((application, minute, key, route), (workspace, increment)) in self.minutes {
@@ -287,8 +290,9 @@ impl<'a> Summary<'a> {
                 .bind(requests)
             )?;
         }
-        for (application, period, user, workspace) in self.users {
-            execute!(
+        let mut new_users: BTreeMap<(&WorkspaceId, &str), i64> = BTreeMap::new();
+        for (application, period, user, workspace) in &self.users {
+            let added = execute!(
                 tx,
                 sqlx::query(
                     "insert into usage_users (application_id, period, end_user, workspace_id) \
@@ -299,6 +303,15 @@ impl<'a> Summary<'a> {
                 .bind(user.as_ref())
                 .bind(workspace)
             )?;
+            if added > 0 && threshold::is_new_user(tx, workspace, period, user).await? {
+                *new_users.entry((workspace, period)).or_default() += 1;
+            }
+        }
+        for ((workspace, period), users) in new_users {
+            threshold::add_users(tx, workspace, period, users).await?;
+        }
+        for (workspace, period) in months {
+            threshold::check(tx, workspace, &period).await?;
         }
         let mut used: Vec<(KeyId, DateTime<Utc>)> =
             self.last_used.into_iter().map(|(key, at)| (key.clone(), at)).collect();

@@ -23,12 +23,11 @@ use super::retry::{Outcome, Verdict, verdict};
 use super::{Webhook, store};
 use crate::actor::Role;
 use crate::app::App;
+use crate::audit::Entry;
 use crate::config;
 use crate::db::{Topic, Tx};
 use crate::error::Result;
 use crate::jobs::{self, Job};
-use crate::mail::Mail;
-use crate::workspaces::member;
 use crate::{platform, random};
 
 /// Never sleep longer than this: a wake may be lost with a broken connection.
@@ -293,11 +292,11 @@ async fn conclude(tx: &mut Tx, app: &App, claimed: &Claimed, attempted: &Attempt
     let patience = TimeDelta::hours(settings.disable_after_hours.into());
     if verdict == Verdict::Gone {
         let reason = "the endpoint answered 410 Gone";
-        return disable(tx, app, webhook, reason.to_owned()).await;
+        return disable(tx, webhook, reason.to_owned()).await;
     }
     if now - since >= patience {
         let reason = format!("every attempt has failed since {}", since.format("%F %R UTC"));
-        return disable(tx, app, webhook, reason).await;
+        return disable(tx, webhook, reason).await;
     }
     store::update(tx, &webhook).await
 }
@@ -315,24 +314,26 @@ fn error_of(outcome: &Outcome) -> Option<String> {
 }
 
 /// Sends no more to a webhook until somebody enables it again, and tells its workspace's owners.
-async fn disable(tx: &mut Tx, app: &App, mut webhook: Webhook, reason: String) -> Result<()> {
+async fn disable(tx: &mut Tx, mut webhook: Webhook, reason: String) -> Result<()> {
     queue::end_pending(tx, &webhook.id, "the webhook was disabled").await?;
+    let before = webhook.audited();
     webhook.enabled = false;
     webhook.updated_at = tx.now();
     webhook.failing_since = None;
-    for to in member::addresses(tx, &webhook.workspace_id, &[Role::Owner]).await? {
-        let mail = disabled_mail(&webhook, &reason, to);
-        jobs::enqueue(tx, &Job::mail(&app.sealer, &mail)?).await?;
-    }
+    jobs::enqueue(tx, &disabled_mail(&webhook, &reason)).await?;
     tracing::info!(webhook = %webhook.id, reason, "a webhook was disabled");
     webhook.disabled_reason = Some(reason);
+    let entry =
+        Entry::by_system("webhooks", "webhook.disabled").in_workspace(&webhook.workspace_id);
+    tx.audit(entry.on("webhook", &webhook.id).change(before, webhook.audited()));
     store::update(tx, &webhook).await
 }
 
-fn disabled_mail(webhook: &Webhook, reason: &str, to: String) -> Mail {
-    let Webhook { id, application_id, url, .. } = webhook;
-    Mail {
-        to,
+fn disabled_mail(webhook: &Webhook, reason: &str) -> Job {
+    let Webhook { id, application_id, workspace_id, url, .. } = webhook;
+    Job::MailMembers {
+        workspace_id: workspace_id.clone(),
+        roles: vec![Role::Owner],
         subject: "A webhook was disabled".into(),
         text: format!(
             "AuthSome Cloud sends no more events to this webhook: {reason}.\n\n\
@@ -340,8 +341,7 @@ fn disabled_mail(webhook: &Webhook, reason: &str, to: String) -> Mail {
              Once the endpoint works again, enable the webhook:\n\n\
              PATCH /control/v1/applications/{application_id}/webhooks/{id}\n\
              {{\"enabled\": true}}\n\n\
-             What happened in the meantime is not sent by itself. Deliveries that failed can be \
-             replayed.\n"
+             What happens until then is not sent. Deliveries that have failed can be replayed.\n"
         ),
     }
 }

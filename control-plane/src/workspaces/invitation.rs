@@ -5,13 +5,16 @@ use authsome_shared::code::Code;
 use authsome_shared::id::MemberId;
 use authsome_shared::secret::Secret;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 
 use super::member::{self, Member, Status};
 use super::{Workspace, forbidden};
 use crate::actor::{Access, Actor, Permission, Role};
 use crate::app::App;
+use crate::audit::Entry;
 use crate::db::{Tx, is_unique_violation};
 use crate::error::{Error, Result};
+use crate::events::EventType;
 use crate::identity::token::{OneTimeToken, digest};
 use crate::identity::user::{is_email, normalise_email};
 use crate::jobs::Job;
@@ -61,7 +64,11 @@ pub async fn invite(
     )?;
     let mail = invitation_mail(app, access, workspace, &email, &token.clear);
     jobs::enqueue(tx, &Job::mail(&app.sealer, &mail)?).await?;
-    member::get(tx, access, &id).await
+    let after = json!({ "email": email, "role": role });
+    tx.audit(access.audit("member.invited").on("member", &id).after(after));
+    let member = member::get(tx, access, &id).await?;
+    member.tell(tx, EventType::MemberInvited, None).await?;
+    Ok(member)
 }
 
 fn already_member(email: &str) -> Error {
@@ -167,9 +174,14 @@ pub async fn accept(tx: &mut Tx, actor: &Actor, token: &Secret<String>) -> Resul
         return Err(NOT_FOUND);
     }
     let select = format!("{} where members.id = $1", member::SELECT);
-    let member = fetch_optional!(
+    let member: Option<Member> = fetch_optional!(
         tx,
         sqlx::query_as(sqlx::AssertSqlSafe(select.clone())).bind(&invitation.id)
     )?;
-    member.ok_or(NOT_FOUND)
+    let member = member.ok_or(NOT_FOUND)?;
+    let after = json!({ "email": member.email, "role": member.role, "status": member.status });
+    let entry = Entry::by(actor, "member.joined").in_workspace(&member.workspace_id);
+    tx.audit(entry.on("member", &member.id).after(after));
+    member.tell(tx, EventType::MemberJoined, None).await?;
+    Ok(member)
 }

@@ -5,12 +5,14 @@ use authsome_shared::code::Code;
 use authsome_shared::id::{MemberId, UserId, WorkspaceId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::forbidden;
 use crate::actor::{Access, Actor, Permission, Role};
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::events::{self, EventType, Subject};
 use crate::page::{Page, PageParams};
 use crate::{execute, fetch_all, fetch_one, fetch_optional};
 
@@ -39,6 +41,26 @@ pub struct Member {
     pub invited_at: Option<DateTime<Utc>>,
     pub joined_at: Option<DateTime<Utc>>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Member {
+    /// Tells the workspace's webhooks; `previous` is the role before a change of it.
+    pub(super) async fn tell(
+        &self,
+        tx: &mut Tx,
+        kind: EventType,
+        previous: Option<Role>,
+    ) -> Result<()> {
+        let mut data = json!({
+            "memberId": self.id, "workspaceId": self.workspace_id, "userId": self.user_id,
+            "email": self.email, "role": self.role, "status": self.status,
+        });
+        if let Some(previous) = previous {
+            data["previousRole"] = json!(previous);
+        }
+        events::emit(tx, kind, Subject::Workspace(&self.workspace_id), data).await?;
+        Ok(())
+    }
 }
 
 pub(super) const SELECT: &str = "select members.id, members.workspace_id, members.user_id, \
@@ -131,8 +153,14 @@ pub async fn change_role(
             .bind(now)
             .bind(id)
     )?;
+    let entry = access.audit("member.role_changed").on("member", id);
+    tx.audit(entry.change(json!({ "role": member.role }), json!({ "role": role })));
+    let previous = member.role;
     member.role = role;
     member.updated_at = now;
+    if previous != role {
+        member.tell(tx, EventType::MemberRoleChanged, Some(previous)).await?;
+    }
     Ok(member)
 }
 
@@ -150,6 +178,9 @@ pub async fn remove(tx: &mut Tx, access: &Access, id: &MemberId) -> Result<()> {
         keep_an_owner(tx, access, &member).await?;
     }
     execute!(tx, sqlx::query("delete from members where id = $1").bind(id))?;
+    let before = json!({ "email": member.email, "role": member.role, "status": member.status });
+    tx.audit(access.audit("member.removed").on("member", id).before(before));
+    member.tell(tx, EventType::MemberRemoved, None).await?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use authsome_shared::id::{ApplicationId, WorkspaceId};
 use authsome_shared::secret::Secret;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,6 +19,7 @@ use crate::applications::{
 };
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::keys;
@@ -124,9 +126,9 @@ pub async fn create_application(
     SignedIn(actor): SignedIn,
     Path(id): Path<WorkspaceId>,
     Json(input): Json<CreateApplication>,
-) -> Result<(StatusCode, Json<CreatedApplication>)> {
+) -> Result<Response> {
     let CreateApplication { name, slug, environment, region, config } = input;
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(&app).await?;
     let (access, workspace) =
         workspaces::access(&mut tx, &actor, &id, Permission::ManageApplications).await?;
     let new = NewApplication { name, slug, environment, region, config };
@@ -134,11 +136,10 @@ pub async fn create_application(
     let [public, secret] = keys::first_keys();
     let public = keys::issue(&mut tx, &access, &application, public).await?;
     let secret = keys::issue(&mut tx, &access, &application, secret).await?;
-    tx.commit().await?;
     let public_key = Some(public.clear.into_inner());
     let application = ApplicationBody::new(&app, application, public_key);
     let body = CreatedApplication { application, secret_key: secret.clear };
-    Ok((StatusCode::ACCEPTED, Json(body)))
+    idempotency::answer(tx, &app, StatusCode::ACCEPTED, body).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -292,14 +293,14 @@ pub async fn restore_application(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Path(id): Path<ApplicationId>,
-) -> Result<Json<ApplicationBody>> {
-    let mut tx = app.db.write().await?;
+) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
     let (access, application) =
         applications::open_any(&mut tx, &actor, &id, Permission::ManageApplications).await?;
     let workspace = workspaces::get(&mut tx, &actor, access.workspace_id()).await?;
     let application = applications::restore(&mut tx, &access, &workspace, application).await?;
     keys::publish_all(&mut tx, &access, &application).await?;
     let public_key = keys::public_keys_of(&mut tx, &[&id]).await?.remove(&id);
-    tx.commit().await?;
-    Ok(Json(ApplicationBody::new(&app, application, public_key)))
+    let body = ApplicationBody::new(&app, application, public_key);
+    idempotency::answer(tx, &app, StatusCode::OK, body).await
 }

@@ -4,13 +4,15 @@ use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::error::Result;
-use crate::http::extract::{ClientAddress, Json};
+use crate::http::extract::{ClientAddress, Json, Origin};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::identity::throttle::Attempt;
@@ -82,12 +84,14 @@ pub struct Register {
 pub async fn register(
     State(app): State<App>,
     ClientAddress(address): ClientAddress,
+    Origin(origin): Origin,
     Json(input): Json<Register>,
-) -> Result<(StatusCode, Json<SignInBody>)> {
+) -> Result<Response> {
     app.address_limits.count(Attempt::Register, address, app.clock.now())?;
     let Register { email, password, name } = input;
-    let sign_in = session::register(&app, NewUser { email, password, name }).await?;
-    Ok((StatusCode::CREATED, Json(sign_in.into())))
+    let new = NewUser { email, password, name };
+    let (tx, sign_in) = session::register(&app, new, &origin).await?;
+    idempotency::answer(tx, &app, StatusCode::CREATED, SignInBody::from(sign_in)).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -111,11 +115,12 @@ pub struct Login {
 pub async fn login(
     State(app): State<App>,
     ClientAddress(address): ClientAddress,
+    Origin(origin): Origin,
     Json(input): Json<Login>,
-) -> Result<Json<SignInBody>> {
+) -> Result<Response> {
     app.address_limits.count(Attempt::Login, address, app.clock.now())?;
-    let sign_in = session::login(&app, &input.email, input.password).await?;
-    Ok(Json(sign_in.into()))
+    let (tx, sign_in) = session::login(&app, &input.email, input.password, &origin).await?;
+    idempotency::answer(tx, &app, StatusCode::OK, SignInBody::from(sign_in)).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -134,12 +139,9 @@ pub struct Refresh {
         Failures,
     ),
 )]
-pub async fn refresh(
-    State(app): State<App>,
-    Json(input): Json<Refresh>,
-) -> Result<Json<SignInBody>> {
-    let sign_in = session::refresh(&app, &input.refresh_token).await?;
-    Ok(Json(sign_in.into()))
+pub async fn refresh(State(app): State<App>, Json(input): Json<Refresh>) -> Result<Response> {
+    let (tx, sign_in) = session::refresh(&app, &input.refresh_token).await?;
+    idempotency::answer(tx, &app, StatusCode::OK, SignInBody::from(sign_in)).await
 }
 
 /// Sign out: the session's tokens stop working at once.
@@ -147,11 +149,10 @@ pub async fn refresh(
     post, path = "/control/v1/auth/logout", tag = "auth", security(("bearer" = [])),
     responses((status = 204, description = "Signed out"), Failures, Refusals),
 )]
-pub async fn logout(State(app): State<App>, SignedIn(actor): SignedIn) -> Result<StatusCode> {
-    let mut tx = app.db.write().await?;
-    session::revoke(&mut tx, &actor.session_id).await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+pub async fn logout(State(app): State<App>, SignedIn(actor): SignedIn) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
+    session::revoke(&mut tx, &actor, &actor.session_id).await?;
+    idempotency::no_content(tx, &app).await
 }
 
 /// The signed-in account.

@@ -2,6 +2,8 @@
 
 use authsome_shared::secret::Secret;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -9,6 +11,7 @@ use super::members::MemberBody;
 use crate::app::App;
 use crate::error::Result;
 use crate::http::extract::Json;
+use crate::http::idempotency;
 use crate::http::openapi::{Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::workspaces::invitation;
@@ -34,9 +37,8 @@ pub async fn accept_invitation(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Json(input): Json<AcceptInvitation>,
-) -> Result<Json<MemberBody>> {
-    let mut tx = app.db.write().await?;
+) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
     let member = invitation::accept(&mut tx, &actor, &input.token).await?;
-    tx.commit().await?;
-    Ok(Json(member.into()))
+    idempotency::answer(tx, &app, StatusCode::OK, MemberBody::from(member)).await
 }

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::applications::config::RateLimitConfig;
 use crate::error::{Error, Result};
 use crate::http::extract::{Json, Path, Query};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::keys::{Issued, Key, NewKey, Settings};
@@ -138,7 +139,7 @@ pub async fn create_key(
     SignedIn(actor): SignedIn,
     Path(id): Path<ApplicationId>,
     Json(input): Json<CreateKey>,
-) -> Result<(StatusCode, Json<KeyBody>)> {
+) -> Result<Response> {
     let scopes = input.scopes.unwrap_or_else(|| match input.key_type {
         KeyType::Secret => vec!["*".into()],
         KeyType::Public => vec![],
@@ -156,12 +157,11 @@ pub async fn create_key(
         expires_at: input.expires_at,
         settings,
     };
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(&app).await?;
     let (access, application) =
         applications::open(&mut tx, &actor, &id, Permission::ManageKeys).await?;
     let issued = keys::issue(&mut tx, &access, &application, new).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(issued.into())))
+    idempotency::answer(tx, &app, StatusCode::CREATED, KeyBody::from(issued)).await
 }
 
 /// List an application's keys that are not revoked.
@@ -208,17 +208,16 @@ pub async fn rotate_key(
     SignedIn(actor): SignedIn,
     Path((id, key_id)): Path<(ApplicationId, KeyId)>,
     input: Option<Json<RotateKey>>,
-) -> Result<(StatusCode, Json<KeyBody>)> {
+) -> Result<Response> {
     let RotateKey { overlap } = input.map(|Json(input)| input).unwrap_or_default();
     let overlap = duration::parse(overlap.as_deref().unwrap_or("0")).ok_or_else(|| {
         Error::invalid("overlap", "invalid_value", format!("`overlap` {}", duration::RULE))
     })?;
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(&app).await?;
     let (access, application) =
         applications::open(&mut tx, &actor, &id, Permission::ManageKeys).await?;
     let issued = keys::rotate(&mut tx, &access, &application, &key_id, overlap).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(issued.into())))
+    idempotency::answer(tx, &app, StatusCode::CREATED, KeyBody::from(issued)).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

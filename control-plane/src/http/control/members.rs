@@ -3,6 +3,7 @@
 use authsome_shared::id::{MemberId, UserId, WorkspaceId};
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,6 +12,7 @@ use crate::actor::{Permission, Role};
 use crate::app::App;
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::page::{Page, PageParams};
@@ -81,14 +83,13 @@ pub async fn invite_member(
     SignedIn(actor): SignedIn,
     Path(id): Path<WorkspaceId>,
     Json(input): Json<InviteMember>,
-) -> Result<(StatusCode, Json<MemberBody>)> {
-    let mut tx = app.db.write().await?;
+) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
     let (access, workspace) =
         workspaces::access(&mut tx, &actor, &id, Permission::ManageMembers).await?;
     let InviteMember { email, role } = input;
     let member = invitation::invite(&mut tx, &app, &access, &workspace, &email, role).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(member.into())))
+    idempotency::answer(tx, &app, StatusCode::CREATED, MemberBody::from(member)).await
 }
 
 /// List members and invitations.

@@ -3,6 +3,7 @@
 use authsome_shared::id::{UserId, WorkspaceId};
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,6 +13,7 @@ use crate::actor::{Permission, Role};
 use crate::app::App;
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
+use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::page::{Page, PageParams};
@@ -93,13 +95,12 @@ pub async fn create_workspace(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Json(input): Json<CreateWorkspace>,
-) -> Result<(StatusCode, Json<WorkspaceBody>)> {
+) -> Result<Response> {
     let CreateWorkspace { name, slug, plan, metadata } = input;
-    let mut tx = app.db.write().await?;
+    let mut tx = idempotency::begin(&app).await?;
     let new = NewWorkspace { name, slug, plan, metadata };
     let workspace = workspaces::create(&mut tx, &actor, new).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(workspace.into())))
+    idempotency::answer(tx, &app, StatusCode::CREATED, WorkspaceBody::from(workspace)).await
 }
 
 /// List the caller's workspaces.
@@ -209,11 +210,10 @@ pub async fn restore_workspace(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Path(id): Path<WorkspaceId>,
-) -> Result<Json<WorkspaceBody>> {
-    let mut tx = app.db.write().await?;
+) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
     let (access, workspace) =
         workspaces::access(&mut tx, &actor, &id, Permission::DeleteWorkspace).await?;
     let workspace = workspaces::restore(&mut tx, &access, workspace).await?;
-    tx.commit().await?;
-    Ok(Json(workspace.into()))
+    idempotency::answer(tx, &app, StatusCode::OK, WorkspaceBody::from(workspace)).await
 }

@@ -14,7 +14,7 @@ type Expected = [u16; 7];
 const ANYBODY_SIGNED_IN: Expected = [200, 200, 200, 200, 200, 200, 401];
 const MEMBERS: Expected = [200, 200, 200, 200, 200, 404, 401];
 
-const TABLE: [(&str, Expected); 29] = [
+const TABLE: &[(&str, Expected)] = &[
     ("register", [201; 7]),
     ("login", [200; 7]),
     ("refresh", [200; 7]),
@@ -133,7 +133,7 @@ async fn every_operation_is_open_to_exactly_these() {
     stranger.workspace("pro").await;
 
     let operations = operations();
-    for (id, _) in &TABLE {
+    for (id, _) in TABLE {
         assert!(
             operations.iter().any(|(_, _, operation)| operation["operationId"] == *id),
             "{id} is in the table and not in the API"
