@@ -3,11 +3,13 @@
 
 mod applications;
 mod auth;
+mod deliveries;
 mod invitations;
 mod keys;
 mod members;
 mod proxies;
 mod usage;
+mod webhooks;
 mod workspaces;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -46,4 +48,11 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(usage::get_usage))
         .routes(routes!(usage::get_reconciliation))
         .routes(routes!(proxies::list_proxies))
+        .routes(routes!(webhooks::create_webhook, webhooks::list_webhooks))
+        .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::rotate_webhook_secret))
+        .routes(routes!(webhooks::test_webhook))
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::get_delivery))
+        .routes(routes!(deliveries::replay_delivery))
 }

@@ -11,4 +11,5 @@ mod openapi;
 mod proxies;
 mod reconciliation;
 mod usage;
+mod webhooks;
 mod workspaces;

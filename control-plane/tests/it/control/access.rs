@@ -47,6 +47,16 @@ const TABLE: &[(&str, Expected)] = &[
     ("get_reconciliation", [200, 200, 200, 200, 403, 404, 401]),
     // For the platform's admins, whatever their workspaces.
     ("list_proxies", [403, 403, 403, 403, 403, 403, 401]),
+    ("create_webhook", [201, 201, 201, 403, 403, 404, 401]),
+    ("list_webhooks", MEMBERS),
+    ("get_webhook", MEMBERS),
+    ("update_webhook", [200, 200, 200, 403, 403, 404, 401]),
+    ("delete_webhook", [204, 204, 204, 403, 403, 404, 401]),
+    ("rotate_webhook_secret", [200, 200, 200, 403, 403, 404, 401]),
+    ("test_webhook", [202, 202, 202, 403, 403, 404, 401]),
+    ("list_deliveries", MEMBERS),
+    ("get_delivery", MEMBERS),
+    ("replay_delivery", [202, 202, 202, 403, 403, 404, 401]),
 ];
 
 /// A fresh workspace for one request, and what stands in the operation's path.
@@ -55,13 +65,16 @@ struct Scene {
     application: Option<String>,
     key: Option<String>,
     member: Option<String>,
+    webhook: Option<String>,
+    delivery: Option<String>,
 }
 
 impl Scene {
     /// As the operation needs it before it can succeed.
     async fn of(app: &TestApp, owner: &Client, bystander: &Client, path: &str, id: &str) -> Self {
         let workspace = owner.workspace("pro").await;
-        let mut scene = Self { workspace, application: None, key: None, member: None };
+        let (application, key, member, webhook, delivery) = (None, None, None, None, None);
+        let mut scene = Self { workspace, application, key, member, webhook, delivery };
         if path.contains("{applicationId}") {
             let application = owner.application(&scene.workspace, json!({})).await;
             scene.application = Some(text(&application["id"]));
@@ -72,6 +85,21 @@ impl Scene {
         }
         if path.contains("{memberId}") {
             scene.member = Some(app.add_member(&scene.workspace, bystander, Role::Viewer).await);
+        }
+        if path.contains("{webhookId}") {
+            let application = scene.application.as_ref().unwrap();
+            let hooks = format!("/control/v1/applications/{application}/webhooks");
+            let body = json!({ "url": "https://1.1.1.1/hook" });
+            let webhook = text(&owner.post(&hooks, body).await.json(201)["id"]);
+            let hook = format!("{hooks}/{webhook}");
+            if path.contains("{deliveryId}") {
+                let delivery = owner.post(&format!("{hook}/test"), json!({})).await.json(202);
+                scene.delivery = Some(text(&delivery["id"]));
+                // Ends it.
+                owner.patch(&hook, json!({ "enabled": false })).await.is(200);
+                owner.patch(&hook, json!({ "enabled": true })).await.is(200);
+            }
+            scene.webhook = Some(webhook);
         }
         match id {
             "restore_workspace" => {
@@ -95,6 +123,8 @@ impl Scene {
             .replace("{applicationId}", &part(&self.application))
             .replace("{keyId}", &part(&self.key))
             .replace("{memberId}", &part(&self.member))
+            .replace("{webhookId}", &part(&self.webhook))
+            .replace("{deliveryId}", &part(&self.delivery))
     }
 
     async fn send(&self, caller: &Client, method: &str, template: &str, body: Value) -> u16 {
@@ -118,6 +148,7 @@ fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "update_member" => json!({ "role": "billing" }),
         "accept_invitation" => json!({ "token": "inv_none" }),
         "create_key" => json!({ "name": "Named", "type": "secret" }),
+        "create_webhook" => json!({ "url": "https://1.1.1.1/hook" }),
         _ => json!({}),
     }
 }
