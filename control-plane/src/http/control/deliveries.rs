@@ -114,6 +114,7 @@ pub struct DeliveryWithAttempts {
 #[serde(rename_all = "camelCase")]
 pub struct ListDeliveries {
     status: Option<Status>,
+    #[param(inline)]
     event: Option<EventType>,
     /// From 1.
     #[serde(default = "first")]

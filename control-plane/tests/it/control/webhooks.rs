@@ -24,6 +24,9 @@ use crate::support::{Client, Receiver, TestApp, text};
 fn loopback(config: &mut Config) {
     config.egress.allow = Some(vec!["127.0.0.0/8".parse().unwrap()]);
     config.webhooks.timeout_seconds = 5;
+    // Days pass here.
+    config.identity.access_token_seconds = 60 * 86_400;
+    config.identity.refresh_token_days = 60;
 }
 
 /// An owner and an active application, of which nothing is left to be sent.

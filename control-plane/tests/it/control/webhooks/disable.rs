@@ -24,7 +24,7 @@ async fn an_endpoint_that_says_gone_is_disabled_at_once_and_its_owner_told() {
     for words in ["410 Gone", &receiver.url(), &scene.application()] {
         assert!(mail.contains(words), "{words}: {mail}");
     }
-    let logged = "select count(*) from audit_log where action = 'webhook.disabled'";
+    let logged = "select count(*) from audit_entries where action = 'webhook.disabled'";
     assert_eq!(scene.app.number(logged).await, 1);
 
     let enabled = scene.owner.patch(&hook, json!({ "enabled": true })).await.json(200);
