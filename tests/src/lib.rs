@@ -18,6 +18,7 @@ pub mod mix;
 pub mod platform;
 pub mod postgres;
 pub mod process;
+pub mod receiver;
 pub mod redis;
 pub mod split;
 pub mod turn;

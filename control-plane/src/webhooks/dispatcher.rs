@@ -37,7 +37,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How much longer a claim holds than an attempt may take.
-const MARGIN: TimeDelta = TimeDelta::seconds(15);
+const MARGIN: TimeDelta = TimeDelta::seconds(10);
 
 /// What attempts under way have to end in at a stop.
 const GRACE: Duration = Duration::from_secs(2);

@@ -4,7 +4,9 @@
 use authsome_shared::id::WebhookId;
 use authsome_shared::secret::Secret;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD as STANDARD_ALPHABET;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use ring::hmac::{HMAC_SHA256, Key, sign as hmac};
 
 use crate::sealed::Sealer;
@@ -18,9 +20,17 @@ pub fn is_fit(text: &str) -> bool {
     (16..=256).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
+/// As lenient as the receivers' libraries: padded or not.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD_ALPHABET,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
 /// What signs: the base64 behind `whsec_`, else the text's own bytes.
 fn key(text: &str) -> Key {
-    let decoded = text.strip_prefix(PREFIX).and_then(|rest| STANDARD.decode(rest).ok());
+    let decoded = text.strip_prefix(PREFIX).and_then(|rest| LENIENT.decode(rest).ok());
     Key::new(HMAC_SHA256, decoded.as_deref().unwrap_or(text.as_bytes()))
 }
 
@@ -82,6 +92,8 @@ mod tests {
         assert_eq!(tag("whsec_your-secret"), raw(b"whsec_your-secret"));
         assert_eq!(tag("c2VjcmV0c2VjcmV0"), raw(b"c2VjcmV0c2VjcmV0"));
         assert_eq!(tag("whsec_c2VjcmV0c2VjcmV0"), raw(b"secretsecret"));
+        assert_eq!(tag("whsec_c2VjcmV0LXNlY3JldA"), raw(b"secret-secret"));
+        assert_eq!(tag("whsec_c2VjcmV0LXNlY3JldA=="), raw(b"secret-secret"));
     }
 
     #[test]

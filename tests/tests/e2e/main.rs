@@ -21,3 +21,4 @@ mod split;
 mod spoilt_files;
 mod upgrade;
 mod usage;
+mod webhooks;
