@@ -57,10 +57,12 @@ create table plans (
 insert into plans (name, limits) values
     ('free', '{"feeCents": 0, "applications": 3, "requestsPerMonth": 100000,
         "rateLimit": {"requests": 10, "windowMs": 1000, "burst": 10},
+        "api": {"perMinute": 100, "perDay": 10000},
         "activeUsers": {"included": 10000, "tiers": []},
         "storageGb": {"included": 5, "tiers": []}}'),
     ('pro', '{"feeCents": 2500, "applications": null, "requestsPerMonth": null,
         "rateLimit": {"requests": 100, "windowMs": 1000, "burst": 100},
+        "api": {"perMinute": 1000, "perDay": 100000},
         "activeUsers": {"included": 10000, "tiers": [
             {"upTo": 100000, "unitMicros": 20000},
             {"upTo": 1000000, "unitMicros": 15000},
@@ -68,6 +70,7 @@ insert into plans (name, limits) values
         "storageGb": {"included": 10, "tiers": [{"upTo": null, "unitMicros": 100000}]}}'),
     ('enterprise', '{"feeCents": 0, "applications": null, "requestsPerMonth": null,
         "rateLimit": {"requests": 1000, "windowMs": 1000, "burst": 1000},
+        "api": {"perMinute": 10000, "perDay": 1000000},
         "activeUsers": {"included": 0, "tiers": []},
         "storageGb": {"included": 0, "tiers": []}}');
 

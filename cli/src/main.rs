@@ -1,6 +1,8 @@
 //! `authsome`: the platform's command line. `authsome up` runs both planes in one process;
-//! `authsome explain` says what decided a request.
+//! `authsome explain` says what decided a request, `authsome audit verify` whether the audit log is
+//! as it was written.
 
+mod audit;
 mod explain;
 mod up;
 
@@ -25,6 +27,8 @@ enum Command {
     Up(up::Arguments),
     /// Say which key, limit, configuration and upstream decided a request, and why.
     Explain(explain::Arguments),
+    /// Check the audit log.
+    Audit(audit::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Up(arguments) => up::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
     };
     match done {
         Ok(code) => code,

@@ -19,6 +19,7 @@ use crate::mail::Mailer;
 use crate::platform;
 use crate::proxies;
 use crate::sealed::Sealer;
+use crate::workspaces::api_limit::ApiLimits;
 use crate::{files, random};
 
 #[derive(Debug, Clone)]
@@ -33,6 +34,7 @@ pub struct State {
     pub tokens: TokenKeys,
     pub passwords: Passwords,
     pub address_limits: AddressLimits,
+    pub api_limits: ApiLimits,
     pub mailer: Mailer,
     /// Finds the addresses of users' URLs.
     pub resolver: Resolver,
@@ -79,6 +81,7 @@ impl App {
             sealer,
             tokens,
             address_limits,
+            api_limits: ApiLimits::default(),
             mailer,
             resolver,
             node_token,

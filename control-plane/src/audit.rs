@@ -9,12 +9,17 @@
 pub mod chain;
 pub mod log;
 
+use anyhow::ensure;
+use authsome_shared::clock::Clock;
 use authsome_shared::id::{UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::actor::{Actor, Origin};
+use crate::config::{Config, given};
+use crate::db::{Db, Location};
+use crate::sealed::Sealer;
 
 /// What kind of somebody acted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -130,6 +135,21 @@ impl Entry {
     fn chain(&self) -> &str {
         self.workspace_id.as_ref().map_or(PLATFORM, |id| id.as_str())
     }
+}
+
+/// Checks the platform's whole log, at the command line.
+pub async fn verify(config: &Config, clock: Clock) -> anyhow::Result<chain::Report> {
+    let location = config.database();
+    if let Location::Sqlite(path) = &location {
+        ensure!(path.is_file(), "there is no database {}", path.display());
+    }
+    let sealer = Sealer::load(given(&config.platform.master_key), &config.server.data_dir)?;
+    let db = Db::open(&location, 2, clock).await?;
+    let mut tx = db.read().await?;
+    let report = chain::verify(&mut tx, &sealer).await?;
+    drop(tx);
+    db.close().await;
+    Ok(report)
 }
 
 /// The log of what belongs to no workspace.

@@ -2,6 +2,8 @@
 //! order of rising precedence. Loaded once, in `main`. Unknown and impossible settings are errors
 //! that name the key and where it was set.
 
+mod webhooks;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::db::Location;
+pub use webhooks::Webhooks;
 
 /// The documented defaults.
 pub const DEFAULTS: &str = include_str!("../../config/control-plane.toml");
@@ -34,7 +37,22 @@ pub struct Config {
     pub mail: Mail,
     pub distribution: Distribution,
     pub log: Log,
+    pub api: Api,
     pub webhooks: Webhooks,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    pub limits: bool,
+    #[serde(deserialize_with = "origins")]
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { limits: true, allowed_origins: vec![] }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +187,7 @@ pub struct Identity {
     pub refresh_token_days: u32,
     pub registrations_per_minute: u32,
     pub logins_per_minute: u32,
+    pub anonymous_requests_per_minute: u32,
     pub max_failed_logins: u32,
     pub failed_login_window_seconds: u32,
     pub invitation_days: u32,
@@ -181,6 +200,7 @@ impl Default for Identity {
             refresh_token_days: 30,
             registrations_per_minute: 15,
             logins_per_minute: 60,
+            anonymous_requests_per_minute: 300,
             max_failed_logins: 10,
             failed_login_window_seconds: 900,
             invitation_days: 7,
@@ -233,57 +253,6 @@ impl Default for Log {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Webhooks {
-    pub timeout_seconds: u32,
-    pub retry_seconds: Vec<u32>,
-    pub disable_after_hours: u32,
-    pub keep_days: u32,
-    pub parallel: usize,
-    pub parallel_per_workspace: usize,
-    pub parallel_per_endpoint: usize,
-}
-
-impl Default for Webhooks {
-    fn default() -> Self {
-        Self {
-            timeout_seconds: 15,
-            retry_seconds: vec![5, 300, 1_800, 7_200, 18_000, 36_000, 36_000],
-            disable_after_hours: 120,
-            keep_days: 30,
-            parallel: 256,
-            parallel_per_workspace: 128,
-            parallel_per_endpoint: 2,
-        }
-    }
-}
-
-impl Webhooks {
-    fn validate(&self) -> anyhow::Result<()> {
-        let range = 1..=300;
-        ensure!(range.contains(&self.timeout_seconds), "webhooks.timeout_seconds must be 1 to 300");
-        ensure!(self.retry_seconds.len() <= 20, "webhooks.retry_seconds has more than 20 pauses");
-        let longest = 7 * 86_400;
-        ensure!(
-            self.retry_seconds.iter().all(|pause| *pause <= longest),
-            "webhooks.retry_seconds has a pause of more than a week"
-        );
-        ensure!(self.disable_after_hours > 0, "webhooks.disable_after_hours is 0");
-        ensure!(self.keep_days > 0, "webhooks.keep_days is 0");
-        let Self { parallel, parallel_per_workspace, parallel_per_endpoint, .. } = *self;
-        ensure!(
-            1 <= parallel_per_endpoint
-                && parallel_per_endpoint <= parallel_per_workspace
-                && parallel_per_workspace <= parallel
-                && parallel <= 10_000,
-            "webhooks.parallel_per_endpoint, parallel_per_workspace and parallel must rise, \
-             from 1 to at most 10000"
-        );
-        Ok(())
-    }
-}
-
 impl Config {
     /// Defaults, `file`, environment and `flags` (dotted keys), checked.
     pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> anyhow::Result<Self> {
@@ -332,8 +301,8 @@ impl Config {
     }
 }
 
-/// A list of networks, or, as in an environment variable, one text with commas.
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+/// A list of texts, or, as in an environment variable, one text with commas.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Given {
@@ -345,7 +314,25 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
         Given::Text(text) => text.split(',').map(ToOwned::to_owned).collect(),
     };
     let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-    texts
+    Ok(texts.map(ToOwned::to_owned).collect())
+}
+
+/// Origins as a browser sends them: scheme, host and port, and nothing after.
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let origins = texts(deserializer)?;
+    for text in &origins {
+        let origin = Url::parse(text).map(|url| url.origin().ascii_serialization());
+        if origin.as_ref() != Ok(text) {
+            let message = format!("{text:?} is not an origin such as https://app.example.com");
+            return Err(D::Error::custom(message));
+        }
+    }
+    Ok(origins)
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    texts(deserializer)?
+        .iter()
         .map(|text| {
             let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             net.map_err(|_| {

@@ -273,6 +273,7 @@ pub async fn test(
         "workspaceId": application.workspace_id,
     });
     let event = events::emit_aside(tx, EventType::WebhookTest, subject, data).await?;
+    tx.audit(access.audit("webhook.tested").on("webhook", id));
     queue::enqueue(tx, &webhook.id, &event, EventType::WebhookTest.as_str(), None).await
 }
 

@@ -16,8 +16,8 @@ use crate::identity::{session, throttle};
 use crate::jobs::{self, Claimed, Job};
 use crate::mail::Mail;
 use crate::webhooks::{self, dispatcher};
-use crate::workspaces::member;
-use crate::{idempotency, revisions, workspaces};
+use crate::workspaces::{self, api_limit, member};
+use crate::{idempotency, revisions};
 
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
@@ -38,6 +38,7 @@ impl Worker {
         let mut tasks: Vec<_> =
             (0..PARALLEL).map(|_| tokio::spawn(work(app.clone(), stop.clone()))).collect();
         tasks.push(tokio::spawn(keep_house(app.clone(), stop.clone())));
+        tasks.push(tokio::spawn(keep_counts(app.clone(), stop.clone())));
         tasks.push(tokio::spawn(dispatcher::run(app.clone(), stop.clone())));
         Self { tasks }
     }
@@ -176,6 +177,36 @@ impl Policy {
     }
 }
 
+/// Exchanges the counts of API requests with other replicas, and saves the last at a stop.
+async fn keep_counts(app: App, stop: CancellationToken) {
+    loop {
+        let stopping = stop.is_cancelled();
+        if let Err(error) = save_counts(&app).await {
+            tracing::warn!(%error, "counts of API requests could not be saved; they will be later");
+        }
+        if stopping {
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(api_limit::FLUSH) => {}
+        }
+    }
+}
+
+/// Public for tests.
+pub async fn save_counts(app: &App) -> Result<(), Error> {
+    let unflushed = app.api_limits.unflushed(app.clock.now());
+    if unflushed.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.db.write().await?;
+    let totals = unflushed.store(&mut tx).await?;
+    tx.commit().await?;
+    app.api_limits.flushed(unflushed, totals);
+    Ok(())
+}
+
 async fn keep_house(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
         if let Err(error) = housekeeping(&app).await {
@@ -198,6 +229,7 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     session::prune(&mut tx).await?;
     throttle::prune(&mut tx).await?;
     idempotency::prune(&mut tx).await?;
+    api_limit::prune(&mut tx).await?;
     chain::checkpoint(&mut tx, &app.sealer).await?;
     let keep = TimeDelta::days(app.config.webhooks.keep_days.into());
     let before = tx.now() - keep;

@@ -4,6 +4,7 @@
 //! [`access`] is the only source of an [`Access`]: it turns an actor and a workspace into the proof
 //! of a permission, or into the same `NotFound` for absent, deleted and foreign ones alike.
 
+pub mod api_limit;
 pub mod invitation;
 pub mod member;
 pub mod plan;

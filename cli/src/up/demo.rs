@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use authsome_control_plane::actor::{Actor, Permission};
+use authsome_control_plane::actor::{Actor, Origin, Permission};
 use authsome_control_plane::app::App;
 use authsome_control_plane::applications::{self, NewApplication, Status};
 use authsome_control_plane::db::Topic;
@@ -109,8 +109,9 @@ async fn sign_up(app: &App, password: &Secret<String>) -> anyhow::Result<(Actor,
             n => EMAIL.replace('@', &format!("{n}@")),
         };
         let new = NewUser { email: email.clone(), password: password.clone(), name: "Demo".into() };
-        match session::register(app, new).await {
-            Ok(sign_in) => {
+        match session::register(app, new, &Origin::default()).await {
+            Ok((tx, sign_in)) => {
+                tx.commit().await?;
                 let actor = session::authenticate(app, sign_in.token.expose()).await?;
                 return Ok((actor, email));
             }

@@ -1,6 +1,5 @@
 //! Reading the audit log: by page with filters, and in order of writing for an export.
 
-use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, Utc};
 
 use super::PLATFORM;
@@ -27,7 +26,7 @@ pub struct Filter {
 }
 
 /// Which log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Log(String);
 
 impl Log {
@@ -36,9 +35,9 @@ impl Log {
         Self(access.workspace_id().as_str().to_owned())
     }
 
-    /// For the platform's admins: a workspace's, or the one of what belongs to none.
-    pub fn of_platform(workspace: Option<&WorkspaceId>) -> Self {
-        Self(workspace.map_or(PLATFORM, |id| id.as_str()).to_owned())
+    /// The one of what belongs to no workspace, for the platform's admins.
+    pub fn of_platform() -> Self {
+        Self(PLATFORM.to_owned())
     }
 }
 

@@ -2,6 +2,7 @@
 //! response structs stand above their handlers; a handler's name is its operation id.
 
 mod applications;
+mod audit;
 mod auth;
 mod deliveries;
 mod invitations;
@@ -48,6 +49,9 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(usage::get_usage))
         .routes(routes!(usage::get_reconciliation))
         .routes(routes!(proxies::list_proxies))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
+        .routes(routes!(audit::list_platform_audit))
         .routes(routes!(webhooks::create_webhook, webhooks::list_webhooks))
         .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
         .routes(routes!(webhooks::rotate_webhook_secret))

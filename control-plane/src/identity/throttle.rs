@@ -58,6 +58,8 @@ pub async fn prune(tx: &mut Tx) -> Result<u64> {
 pub enum Attempt {
     Register,
     Login,
+    /// Any call without a token of ours.
+    Request,
 }
 
 /// Attempts per client address and minute. Fixed windows: simple, and exact enough for a guard.
@@ -65,6 +67,7 @@ pub enum Attempt {
 pub struct AddressLimits {
     registrations: u32,
     logins: u32,
+    requests: u32,
     windows: Mutex<Windows>,
 }
 
@@ -99,6 +102,7 @@ impl AddressLimits {
         Self {
             registrations: settings.registrations_per_minute,
             logins: settings.logins_per_minute,
+            requests: settings.anonymous_requests_per_minute,
             windows: Mutex::new(Windows { of: HashMap::new(), sweep_at: SWEEP_AT }),
         }
     }
@@ -108,6 +112,7 @@ impl AddressLimits {
         let limit = match attempt {
             Attempt::Register => self.registrations,
             Attempt::Login => self.logins,
+            Attempt::Request => self.requests,
         };
         let mut windows = self.windows.lock();
         windows.sweep(now);

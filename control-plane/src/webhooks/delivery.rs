@@ -5,6 +5,7 @@ use authsome_shared::code::Code;
 use authsome_shared::id::{DeliveryId, EventId, WebhookId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sqlx::AssertSqlSafe;
 use utoipa::ToSchema;
 
@@ -141,7 +142,7 @@ pub async fn get(
 /// Sends the event of a delivery that has ended again, as a delivery of its own.
 pub async fn replay(
     tx: &mut Tx,
-    _access: &Access,
+    access: &Access,
     webhook: &Webhook,
     id: &DeliveryId,
 ) -> Result<Delivery> {
@@ -152,5 +153,7 @@ pub async fn replay(
         return Err(Error::Conflict(Code::InvalidState, message.into()));
     }
     let Delivery { event_id, event_type, .. } = delivery;
+    let after = json!({ "deliveryId": id, "event": event_type });
+    tx.audit(access.audit("webhook.replayed").on("webhook", &webhook.id).after(after));
     queue::enqueue(tx, &webhook.id, &event_id, &event_type, Some(id)).await
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
+use super::api_limit::ApiLimit;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::{fetch_all, fetch_one};
@@ -42,6 +43,9 @@ pub struct Limits {
     pub requests_per_month: Option<u64>,
     /// Per key.
     pub rate_limit: RateLimit,
+    /// Of the control plane's own API.
+    #[serde(default)]
+    pub api: Option<ApiLimit>,
     pub active_users: Allowance,
     pub storage_gb: Allowance,
 }

@@ -47,6 +47,9 @@ const TABLE: &[(&str, Expected)] = &[
     ("get_reconciliation", [200, 200, 200, 200, 403, 404, 401]),
     // For the platform's admins, whatever their workspaces.
     ("list_proxies", [403, 403, 403, 403, 403, 403, 401]),
+    ("list_audit", [200, 200, 403, 403, 403, 404, 401]),
+    ("export_audit", [200, 200, 403, 403, 403, 404, 401]),
+    ("list_platform_audit", [403, 403, 403, 403, 403, 403, 401]),
     ("create_webhook", [201, 201, 201, 403, 403, 404, 401]),
     ("list_webhooks", MEMBERS),
     ("get_webhook", MEMBERS),
@@ -60,7 +63,7 @@ const TABLE: &[(&str, Expected)] = &[
 ];
 
 /// A fresh workspace for one request, and what stands in the operation's path.
-struct Scene {
+pub struct Scene {
     workspace: String,
     application: Option<String>,
     key: Option<String>,
@@ -71,7 +74,13 @@ struct Scene {
 
 impl Scene {
     /// As the operation needs it before it can succeed.
-    async fn of(app: &TestApp, owner: &Client, bystander: &Client, path: &str, id: &str) -> Self {
+    pub async fn of(
+        app: &TestApp,
+        owner: &Client,
+        bystander: &Client,
+        path: &str,
+        id: &str,
+    ) -> Self {
         let workspace = owner.workspace("pro").await;
         let (application, key, member, webhook, delivery) = (None, None, None, None, None);
         let mut scene = Self { workspace, application, key, member, webhook, delivery };
@@ -116,7 +125,7 @@ impl Scene {
         scene
     }
 
-    fn path(&self, template: &str) -> String {
+    pub fn path(&self, template: &str) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         template
             .replace("{workspaceId}", &self.workspace)
@@ -134,7 +143,7 @@ impl Scene {
 }
 
 /// A body that the operation accepts.
-fn body(id: &str, n: usize, refresh_token: &str) -> Value {
+pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
     match id {
         "register" => json!({
             "email": format!("new{n}@example.com"), "password": PASSWORD, "name": "New",
