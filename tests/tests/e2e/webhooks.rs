@@ -77,7 +77,7 @@ async fn what_was_told_before_kill_9_arrives_after_it_with_the_same_id() {
     let (receiver, dead) = (Receiver::start().await, Receiver::start().await);
     dead.hang();
     webhook(&api, &application.id, &receiver.url, json!(["key.created"])).await;
-    let hanging = webhook(&api, &application.id, &dead.url, json!(["webhook.test"])).await;
+    let hanging = webhook(&api, &application.id, &dead.url, json!(["usage.threshold"])).await;
     let test = api.post(&format!("{hanging}/test"), json!({})).await.expect(202);
     let under_way = dead.find("an attempt", SOON, |all| all.first().cloned()).await;
     assert_eq!(under_way.id(), test.text("/eventId"));
