@@ -16,4 +16,5 @@ mod openapi;
 mod proxies;
 mod reconciliation;
 mod usage;
+mod webhooks;
 mod workspaces;

@@ -25,3 +25,4 @@ mod split;
 mod spoilt_files;
 mod upgrade;
 mod usage;
+mod webhooks;

@@ -97,6 +97,16 @@ const TABLE: &[(&str, Expected)] = &[
     ("begin_link", [404, 404, 404, 404, 404, 404, 401]),
     ("confirm_link", [400, 400, 400, 400, 400, 400, 401]),
     ("unlink_identity", [404, 404, 404, 404, 404, 404, 401]),
+    ("create_webhook", [201, 201, 201, 403, 403, 404, 401]),
+    ("list_webhooks", MEMBERS),
+    ("get_webhook", MEMBERS),
+    ("update_webhook", [200, 200, 200, 403, 403, 404, 401]),
+    ("delete_webhook", [204, 204, 204, 403, 403, 404, 401]),
+    ("rotate_webhook_secret", [200, 200, 200, 403, 403, 404, 401]),
+    ("test_webhook", [202, 202, 202, 403, 403, 404, 401]),
+    ("list_deliveries", MEMBERS),
+    ("get_delivery", MEMBERS),
+    ("replay_delivery", [202, 202, 202, 403, 403, 404, 401]),
 ];
 
 /// What is open to the platform's admins is open to them alone, and nothing else is because of it:
@@ -132,6 +142,8 @@ pub struct Scene {
     member: Option<String>,
     proxy: Option<String>,
     user: String,
+    webhook: Option<String>,
+    delivery: Option<String>,
 }
 
 impl Scene {
@@ -151,6 +163,8 @@ impl Scene {
             member: None,
             proxy: None,
             user: String::new(),
+            webhook: None,
+            delivery: None,
         };
         if path.contains("{applicationId}") {
             let application = owner.application(&scene.workspace, json!({})).await;
@@ -162,6 +176,21 @@ impl Scene {
         }
         if path.contains("{memberId}") || id == "transfer_ownership" {
             scene.member = Some(app.add_member(&scene.workspace, bystander, Role::Viewer).await);
+        }
+        if path.contains("{webhookId}") {
+            let application = scene.application.as_ref().unwrap();
+            let hooks = format!("/control/v1/applications/{application}/webhooks");
+            let body = json!({ "url": "https://1.1.1.1/hook" });
+            let webhook = text(&owner.post(&hooks, body).await.json(201)["id"]);
+            let hook = format!("{hooks}/{webhook}");
+            if path.contains("{deliveryId}") {
+                let delivery = owner.post(&format!("{hook}/test"), json!({})).await.json(202);
+                scene.delivery = Some(text(&delivery["id"]));
+                // Ends it.
+                owner.patch(&hook, json!({ "enabled": false })).await.is(200);
+                owner.patch(&hook, json!({ "enabled": true })).await.is(200);
+            }
+            scene.webhook = Some(webhook);
         }
         match id {
             "restore_workspace" => {
@@ -203,7 +232,9 @@ impl Scene {
             .replace("{memberId}", &part(&self.member))
             .replace("{proxyId}", &part(&self.proxy))
             .replace("{userId}", &self.user)
-            .replace("{plan}", "enterprise");
+            .replace("{plan}", "enterprise")
+            .replace("{webhookId}", &part(&self.webhook))
+            .replace("{deliveryId}", &part(&self.delivery));
         // What no scene has.
         path.replace(['{', '}'], "")
     }
@@ -252,6 +283,7 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
         "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
         "begin_link" => json!({ "provider": "google" }),
+        "create_webhook" => json!({ "url": "https://1.1.1.1/hook" }),
         _ => json!({}),
     }
 }
