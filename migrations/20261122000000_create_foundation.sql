@@ -22,7 +22,8 @@ create table users (
     password_hash text not null,
     platform_admin boolean not null,
     created_at timestamptz not null,
-    updated_at timestamptz not null
+    updated_at timestamptz not null,
+    disabled_at timestamptz
 );
 
 create table sessions (
@@ -82,6 +83,12 @@ create table workspaces (
     status text not null,
     owner_id text not null references users (id),
     metadata jsonb not null,
+    -- What is agreed instead of the plan's.
+    limits jsonb not null,
+    -- What a restoration and the end of a suspension go back to.
+    status_before_deletion text,
+    status_before_suspension text,
+    suspended_reason text,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     deleted_at timestamptz,

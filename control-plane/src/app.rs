@@ -11,6 +11,7 @@ use authsome_shared::secret::Secret;
 use crate::applications::{self, Seals};
 use crate::config::{Config, given};
 use crate::db::Db;
+use crate::identity;
 use crate::identity::password::Passwords;
 use crate::identity::throttle::AddressLimits;
 use crate::identity::token::TokenKeys;
@@ -61,6 +62,7 @@ impl App {
         let envelope = Envelope::new(node_token.expose());
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
+        identity::admin::settle(&mut tx, &config.platform.admins).await?;
         let seals = Seals { own: &sealer, proxies: &envelope };
         applications::client_key::seal_anew(&mut tx, seals).await?;
         let tokens = TokenKeys::load(&mut tx, &sealer).await?;

@@ -26,7 +26,7 @@ use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
 use crate::jobs::{self, Job};
 use crate::page::{Page, PageParams};
-use crate::workspaces::{self, Workspace, plan};
+use crate::workspaces::{self, Workspace, limits};
 use crate::{merge, platform, revisions};
 pub use client_key::Seals;
 pub use config::ApplicationConfig;
@@ -349,7 +349,7 @@ pub async fn restore(
 
 /// Is there room for one more application in the workspace's plan?
 async fn check_plan(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
-    let limits = plan::limits(tx, workspace.plan).await?;
+    let limits = limits::of(tx, workspace).await?;
     let Some(limit) = limits.applications else { return Ok(()) };
     // The workspace's row is held since access to it was proved, so two creations can't both take
     // the last place.

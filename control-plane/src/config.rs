@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::db::Location;
+use crate::identity::user::{is_email, normalise_email};
 
 /// The documented defaults.
 pub const DEFAULTS: &str = include_str!("../../config/control-plane.toml");
@@ -110,6 +111,8 @@ pub struct Nodes {
 pub struct Platform {
     pub master_key: Secret<String>,
     pub dashboard_url: String,
+    #[serde(deserialize_with = "addresses")]
+    pub admins: Vec<String>,
 }
 
 impl Default for Platform {
@@ -117,6 +120,7 @@ impl Default for Platform {
         Self {
             master_key: Secret::default(),
             dashboard_url: "http://127.0.0.1:8080/dashboard".into(),
+            admins: vec![],
         }
     }
 }
@@ -320,6 +324,9 @@ impl Config {
     fn validate(&self) -> anyhow::Result<()> {
         check_http_url("proxy.public_url", &self.proxy.public_url)?;
         check_http_url("platform.dashboard_url", &self.platform.dashboard_url)?;
+        for address in &self.platform.admins {
+            ensure!(is_email(address), "platform.admins: {address:?} is no e-mail address");
+        }
         self.applications.default_upstream()?;
         ensure!(self.applications.provision_attempts > 0, "applications.provision_attempts is 0");
         ensure!(self.logs.keep_days > 0, "logs.keep_days is 0");
@@ -360,6 +367,11 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     };
     let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
     Ok(texts.map(ToOwned::to_owned).collect())
+}
+
+/// E-mail addresses, as they are compared.
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(texts(deserializer)?.iter().map(|text| normalise_email(text)).collect())
 }
 
 /// Origins as a browser sends them: scheme, host and port, and nothing after.
@@ -457,6 +469,7 @@ mod tests {
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("[applications]\ndefault_upstream = \"ftp://x\"", "applications.default_upstream"),
             ("[mail]\nfrom = \"nobody\"", "mail.from"),
+            ("[platform]\nadmins = [\"nobody\"]", "platform.admins"),
             ("[egress]\nallow = [\"everywhere\"]", "everywhere"),
             ("[proxy\n", "expected"),
         ] {

@@ -1,6 +1,7 @@
 //! People and their sign-ins: accounts, passwords, sessions, tokens. What a person may do in a
 //! workspace is not decided here.
 
+pub mod admin;
 pub mod jwt;
 pub mod password;
 pub mod session;
@@ -10,3 +11,10 @@ pub mod user;
 
 pub use session::{Session, SignIn};
 pub use user::User;
+
+use crate::error::Error;
+
+/// The one answer to whoever is not an admin of the platform.
+pub fn not_an_admin() -> Error {
+    Error::Forbidden("This is for the platform's admins")
+}

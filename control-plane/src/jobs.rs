@@ -6,12 +6,13 @@
 mod queue;
 
 use anyhow::Context;
-use authsome_shared::id::ApplicationId;
+use authsome_shared::id::{ApplicationId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::mail::Mail;
 use crate::sealed::Sealer;
+use crate::workspaces::Plan;
 pub use queue::{Claimed, claim, enqueue, finish, next_due, retry_after};
 
 const MAIL_PURPOSE: &str = "mail";
@@ -25,6 +26,8 @@ pub enum Job {
     Restart { application_id: ApplicationId },
     /// Send a mail; sealed, because mails carry tokens.
     SendMail { sealed: String },
+    /// Tell the proxies what a changed plan means for the workspaces of it, from one id on.
+    RepublishPlan { plan: Plan, after: Option<WorkspaceId> },
 }
 
 impl Job {
@@ -39,6 +42,7 @@ impl Job {
             Self::Provision { .. } => "provision",
             Self::Restart { .. } => "restart",
             Self::SendMail { .. } => "send_mail",
+            Self::RepublishPlan { .. } => "republish_plan",
         }
     }
 }

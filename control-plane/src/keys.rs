@@ -22,7 +22,7 @@ use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
 use crate::page::{Page, PageParams};
 use crate::{merge, revisions};
-pub use store::{public_keys_of, touch};
+pub use store::{count, public_keys_of, touch};
 
 const MAX_SCOPES: usize = 100;
 const MAX_NETWORKS: usize = 100;

@@ -5,6 +5,7 @@ mod retention;
 
 use std::time::Duration;
 
+use authsome_shared::id::WorkspaceId;
 use chrono::TimeDelta;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::db::Topic;
 use crate::error::Error;
 use crate::identity::{session, throttle};
 use crate::jobs::{self, Claimed, Job};
-use crate::workspaces::{self, api_limit};
+use crate::workspaces::{self, Plan, api_limit};
 use crate::{idempotency, revisions};
 
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
@@ -112,7 +113,18 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             let mail = jobs::open_mail(&app.sealer, sealed)?;
             app.mailer.send(&mail).await
         }
+        Job::RepublishPlan { plan, after } => republish(app, *plan, after.as_ref()).await,
     }
+}
+
+/// One batch; the next is a job of its own, written with it.
+async fn republish(app: &App, plan: Plan, after: Option<&WorkspaceId>) -> anyhow::Result<()> {
+    let mut tx = app.db.write().await?;
+    let last = workspaces::admin::republish(&mut tx, plan, after, workspaces::admin::BATCH).await?;
+    if last.is_some() {
+        jobs::enqueue(&mut tx, &Job::RepublishPlan { plan, after: last }).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 async fn conclude(app: &App, job: &Claimed, outcome: anyhow::Result<()>) -> anyhow::Result<()> {
@@ -165,6 +177,10 @@ impl Policy {
                 }
             }
             Job::SendMail { .. } => Self { attempts: 10, first_pause: TimeDelta::seconds(5) },
+            // What proxies must know is not given up.
+            Job::RepublishPlan { .. } => {
+                Self { attempts: i64::MAX, first_pause: TimeDelta::seconds(1) }
+            }
         }
     }
 

@@ -166,6 +166,17 @@ impl RateLimitConfig {
     }
 }
 
+impl From<RateLimit> for RateLimitConfig {
+    fn from(limit: RateLimit) -> Self {
+        let mode = match limit.mode {
+            snapshot::LimitMode::Fast => LimitMode::Fast,
+            snapshot::LimitMode::Strict => LimitMode::Strict,
+        };
+        let RateLimit { requests, window_ms, burst, .. } = limit;
+        Self { requests, window_ms, burst: Some(burst), mode }
+    }
+}
+
 /// Request units per calendar month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,9 +6,9 @@ use authsome_shared::secret::Secret;
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::throttle;
 use super::token::{OneTimeToken, digest};
 use super::user::{self, NewUser, User};
+use super::{admin, throttle};
 use crate::actor::{Actor, Origin};
 use crate::app::App;
 use crate::audit::Entry;
@@ -84,6 +84,7 @@ async fn open(tx: &mut Tx, app: &App, user: User, origin: &Origin) -> Result<Sig
     let now = tx.now();
     let session = SessionId::new();
     let lifetime = TimeDelta::days(app.config.identity.refresh_token_days.into());
+    admin::check_enabled(tx, &user.id).await?;
     execute!(
         tx,
         sqlx::query(
@@ -218,7 +219,8 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
             "select users.id, users.email, users.platform_admin from sessions \
              join users on users.id = sessions.user_id \
              where sessions.id = $1 and sessions.user_id = $2 \
-             and sessions.revoked_at is null and sessions.expires_at > $3"
+             and sessions.revoked_at is null and sessions.expires_at > $3 \
+             and users.disabled_at is null"
         )
         .bind(&claims.sid)
         .bind(&claims.sub)

@@ -5,10 +5,9 @@ use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
 use chrono::{DateTime, Utc};
 
-use crate::audit::Entry;
 use crate::db::{Tx, is_unique_violation};
 use crate::error::{Checks, Error, Result};
-use crate::{execute, fetch_one, fetch_optional};
+use crate::{fetch_one, fetch_optional};
 
 /// An account, without its password hash.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -117,23 +116,6 @@ pub async fn by_id(tx: &mut Tx, id: &UserId) -> Result<User> {
         .bind(id)
     )?;
     user.ok_or(Error::NotFound("user"))
-}
-
-/// Makes the account a platform admin. `false` when there is no such account.
-pub async fn grant_platform_admin(tx: &mut Tx, email: &str) -> Result<bool> {
-    let now = tx.now();
-    let touched = execute!(
-        tx,
-        sqlx::query("update users set platform_admin = $1, updated_at = $2 where email = $3")
-            .bind(true)
-            .bind(now)
-            .bind(normalise_email(email))
-    )?;
-    if touched == 1 {
-        let entry = Entry::by_operator("cli", "user.admin_granted");
-        tx.audit(entry.on("user", normalise_email(email)));
-    }
-    Ok(touched == 1)
 }
 
 #[cfg(test)]

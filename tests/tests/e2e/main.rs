@@ -12,6 +12,7 @@ mod explain;
 mod faults;
 mod fleet;
 mod http2_upstream;
+mod idempotency;
 mod limits;
 mod operations;
 mod quickstart;

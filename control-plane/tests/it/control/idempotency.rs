@@ -26,7 +26,7 @@ const CHANGES: &str = "select count(*) from audit_entries";
 async fn every_post_sent_again_has_one_effect_and_one_answer() {
     let app = TestApp::with(|config| config.identity.logins_per_minute = 1_000).await;
     app.leave_jobs();
-    let owner = app.sign_up("owner").await;
+    let owner = app.sign_up_admin("owner").await;
     let bystander = app.sign_up("bystander").await;
     let mut succeeded = 0;
     for (n, (template, method, operation)) in operations().into_iter().enumerate() {
@@ -39,7 +39,7 @@ async fn every_post_sent_again_has_one_effect_and_one_answer() {
         let mut caller = owner.clone();
         let login = json!({ "email": owner.email(), "password": PASSWORD });
         caller.be(&app.anonymous().post("/control/v1/auth/login", login).await.json(200));
-        let body = body(&id, 1_000 + n, &caller.refresh_token);
+        let body = scene.filled(&body(&id, 1_000 + n, &caller.refresh_token));
         let key = format!("key-{n}");
 
         let first = post(&caller, &path, &key, &body).await;

@@ -127,11 +127,15 @@ impl Stream {
 
     /// The number of proxies, when it is told next.
     pub async fn fleet(&mut self) -> u32 {
-        loop {
-            if let Some(Frame::Fleet { proxies }) = self.next_of_any().await {
-                return proxies;
+        // Pings come for as long as one waits.
+        within(async {
+            loop {
+                if let Some(Frame::Fleet { proxies }) = self.next_of_any().await {
+                    return proxies;
+                }
             }
-        }
+        })
+        .await
     }
 
     pub async fn next_of_any(&mut self) -> Option<Frame> {

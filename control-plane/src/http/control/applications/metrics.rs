@@ -21,16 +21,16 @@ use crate::metering::metrics::{self, Interval, Metrics, Month, Point, Span};
 pub struct MetricsBody {
     period: Span,
     interval: Interval,
-    metrics: Series,
+    metrics: ApplicationSeries,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Series {
-    requests: Requests,
-    latency: Latency,
-    errors: Errors,
-    active_users: ActiveUsers,
+struct ApplicationSeries {
+    requests: RequestSeries,
+    latency: LatencySeries,
+    errors: ErrorSeries,
+    active_users: UsersSeen,
     /// Percent of the period in which the application was able to serve, since it was first active;
     /// `null` before that.
     #[schema(example = 99.98)]
@@ -40,8 +40,8 @@ struct Series {
 /// Admitted requests.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Requests {
-    data_points: Vec<Count>,
+struct RequestSeries {
+    data_points: Vec<CountPoint>,
     #[schema(example = 145_000)]
     total: u64,
     /// `total` by the minutes of the period, to one decimal.
@@ -50,7 +50,7 @@ struct Requests {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Count {
+struct CountPoint {
     /// When the interval begins.
     timestamp: DateTime<Utc>,
     #[schema(example = 1234)]
@@ -61,15 +61,15 @@ struct Count {
 /// above the truth. `null` where there were no requests.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Latency {
-    data_points: Vec<Quantiles>,
+struct LatencySeries {
+    data_points: Vec<LatencyPoint>,
     /// Mean of the points' `p95`.
     #[schema(example = 75)]
     avg_p95: Option<f64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Quantiles {
+struct LatencyPoint {
     timestamp: DateTime<Utc>,
     #[schema(example = 25)]
     p50: Option<f64>,
@@ -82,8 +82,8 @@ struct Quantiles {
 /// Answers of 500 and above, the upstream's and the gateway's.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Errors {
-    data_points: Vec<Count>,
+struct ErrorSeries {
+    data_points: Vec<CountPoint>,
     #[schema(example = 23)]
     total: u64,
     /// Percent of the requests, to three decimals.
@@ -93,7 +93,7 @@ struct Errors {
 
 /// Distinct end users.
 #[derive(Debug, Serialize, ToSchema)]
-struct ActiveUsers {
+struct UsersSeen {
     /// Seen within the period.
     #[schema(example = 145)]
     current: u64,
@@ -108,11 +108,11 @@ impl MetricsBody {
         let total = points.iter().map(|point| point.requests).sum();
         let errors = points.iter().map(|point| point.errors).sum();
         let count = |value: fn(&Point) -> u64| {
-            let point = |it: &Point| Count { timestamp: it.starts_at, value: value(it) };
+            let point = |it: &Point| CountPoint { timestamp: it.starts_at, value: value(it) };
             points.iter().map(point).collect()
         };
         let p95: Vec<f64> = points.iter().filter_map(|point| point.p95).collect();
-        let quantiles = |point: &Point| Quantiles {
+        let quantiles = |point: &Point| LatencyPoint {
             timestamp: point.starts_at,
             p50: point.p50.map(|ms| rounded(ms, 10.0)),
             p95: point.p95.map(|ms| rounded(ms, 10.0)),
@@ -121,22 +121,22 @@ impl MetricsBody {
         Self {
             period,
             interval,
-            metrics: Series {
-                requests: Requests {
+            metrics: ApplicationSeries {
+                requests: RequestSeries {
                     data_points: count(|point| point.requests),
                     total,
                     avg_per_minute: rounded(part(total, period.minutes().unsigned_abs()), 10.0),
                 },
-                latency: Latency {
+                latency: LatencySeries {
                     data_points: points.iter().map(quantiles).collect(),
                     avg_p95: mean(&p95).map(|ms| rounded(ms, 10.0)),
                 },
-                errors: Errors {
+                errors: ErrorSeries {
                     data_points: count(|point| point.errors),
                     total: errors,
                     rate: rounded(100.0 * part(errors, total), 1_000.0),
                 },
-                active_users: ActiveUsers { current: metrics.active_users, mau: metrics.mau },
+                active_users: UsersSeen { current: metrics.active_users, mau: metrics.mau },
                 uptime: metrics.uptime,
             },
         }
@@ -192,7 +192,7 @@ pub async fn get_application_metrics(
 /// An application's figures of the current calendar month.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct MonthBody {
+pub struct ApplicationMonth {
     /// Distinct end users.
     #[schema(example = 1250)]
     mau: u64,
@@ -207,7 +207,7 @@ pub struct MonthBody {
     uptime: Option<f64>,
 }
 
-impl From<Month> for MonthBody {
+impl From<Month> for ApplicationMonth {
     fn from(month: Month) -> Self {
         let Month { mau, requests, latency_ms, uptime } = month;
         let avg_latency = latency_ms.map(|ms| rounded(ms, 10.0));
