@@ -1,6 +1,7 @@
 //! What must hold of the source as a whole (ARCHITECTURE.md says why). Each guard names the file
 //! and the line, and what to do instead.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -200,4 +201,41 @@ fn domains_depend_in_one_direction() {
             }
         }
     }
+}
+
+/// The description knows schemas by name alone: of two that are called the same, one silently
+/// describes both.
+#[test]
+fn no_two_schemas_share_a_name() {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for file in sources() {
+        let mut lines = file.text.lines().peekable();
+        while let Some(line) = lines.next() {
+            // A derive may stand on several lines.
+            if !line.contains("ToSchema") || line.trim_start().starts_with("use ") {
+                continue;
+            }
+            let mut renamed = None;
+            for line in lines.by_ref() {
+                let line = line.trim();
+                if let Some(rest) = line.split("schema(as = ").nth(1) {
+                    renamed = rest.split([',', ')']).next().map(ToOwned::to_owned);
+                }
+                let declared = line.strip_prefix("pub ").unwrap_or(line);
+                let declared = declared.strip_prefix("pub(super) ").unwrap_or(declared);
+                let words = declared.strip_prefix("struct ").or(declared.strip_prefix("enum "));
+                let Some(words) = words else { continue };
+                let name = words.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+                let name = renamed.take().unwrap_or_else(|| name.to_owned());
+                if let Some(other) = seen.insert(name.clone(), file.path.clone()) {
+                    panic!(
+                        "src/{} and src/{other} both describe {name}: add #[schema(as = …)]",
+                        file.path
+                    );
+                }
+                break;
+            }
+        }
+    }
+    assert!(seen.len() > 30, "{seen:?}");
 }

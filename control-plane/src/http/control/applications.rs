@@ -32,7 +32,7 @@ use crate::keys;
 use crate::metering;
 use crate::page::{Page, PageParams};
 use crate::workspaces;
-use metrics::ApplicationMonth;
+use metrics::MonthBody;
 
 /// An application.
 #[derive(Debug, Serialize, ToSchema)]
@@ -95,15 +95,15 @@ impl ApplicationBody {
 pub struct ApplicationDetails {
     #[serde(flatten)]
     application: ApplicationBody,
-    resources: ApplicationResources,
-    metrics: ApplicationMonth,
+    resources: Resources,
+    metrics: MonthBody,
 }
 
 /// What the application runs on, as its owner's `config.resources` or the operator says. Nobody
 /// enforces it: the upstreams are not run by the platform.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ApplicationResources {
+struct Resources {
     #[schema(example = "1000m")]
     cpu_limit: String,
     #[schema(example = "2Gi")]
@@ -115,7 +115,7 @@ struct ApplicationResources {
     replicas: u32,
 }
 
-impl ApplicationResources {
+impl Resources {
     fn new(config: &ApplicationConfig, platform: &config::Resources) -> Self {
         let own = &config.resources;
         let or = |own: &Option<String>, platform: &String| own.as_ref().unwrap_or(platform).clone();
@@ -262,8 +262,7 @@ pub async fn get_application(
         applications::open_any(&mut tx, &actor, &id, Permission::ViewApplications).await?;
     let public_key = keys::public_keys_of(&mut tx, &[&id]).await?.remove(&id);
     let metrics = metering::metrics::month(&mut tx, &access, &id).await?.into();
-    let resources =
-        ApplicationResources::new(&application.config()?, &app.config.applications.resources);
+    let resources = Resources::new(&application.config()?, &app.config.applications.resources);
     let application = ApplicationBody::new(&app, application, public_key);
     Ok(Json(ApplicationDetails { application, resources, metrics }))
 }

@@ -21,16 +21,17 @@ use crate::metering::metrics::{self, Interval, Metrics, Month, Point, Span};
 pub struct MetricsBody {
     period: Span,
     interval: Interval,
-    metrics: ApplicationSeries,
+    metrics: Series,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsSeries)]
 #[serde(rename_all = "camelCase")]
-struct ApplicationSeries {
-    requests: RequestSeries,
-    latency: LatencySeries,
-    errors: ErrorSeries,
-    active_users: UsersSeen,
+struct Series {
+    requests: Requests,
+    latency: Latency,
+    errors: Errors,
+    active_users: ActiveUsers,
     /// Percent of the period in which the application was able to serve, since it was first active;
     /// `null` before that.
     #[schema(example = 99.98)]
@@ -39,9 +40,10 @@ struct ApplicationSeries {
 
 /// Admitted requests.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsRequests)]
 #[serde(rename_all = "camelCase")]
-struct RequestSeries {
-    data_points: Vec<CountPoint>,
+struct Requests {
+    data_points: Vec<Count>,
     #[schema(example = 145_000)]
     total: u64,
     /// `total` by the minutes of the period, to one decimal.
@@ -50,7 +52,8 @@ struct RequestSeries {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct CountPoint {
+#[schema(as = MetricsCount)]
+struct Count {
     /// When the interval begins.
     timestamp: DateTime<Utc>,
     #[schema(example = 1234)]
@@ -60,16 +63,18 @@ struct CountPoint {
 /// Milliseconds from a request's head to the end of its response, as proxies see it; at most 19 %
 /// above the truth. `null` where there were no requests.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsLatency)]
 #[serde(rename_all = "camelCase")]
-struct LatencySeries {
-    data_points: Vec<LatencyPoint>,
+struct Latency {
+    data_points: Vec<Quantiles>,
     /// Mean of the points' `p95`.
     #[schema(example = 75)]
     avg_p95: Option<f64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct LatencyPoint {
+#[schema(as = MetricsQuantiles)]
+struct Quantiles {
     timestamp: DateTime<Utc>,
     #[schema(example = 25)]
     p50: Option<f64>,
@@ -81,9 +86,10 @@ struct LatencyPoint {
 
 /// Answers of 500 and above, the upstream's and the gateway's.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsErrors)]
 #[serde(rename_all = "camelCase")]
-struct ErrorSeries {
-    data_points: Vec<CountPoint>,
+struct Errors {
+    data_points: Vec<Count>,
     #[schema(example = 23)]
     total: u64,
     /// Percent of the requests, to three decimals.
@@ -93,7 +99,8 @@ struct ErrorSeries {
 
 /// Distinct end users.
 #[derive(Debug, Serialize, ToSchema)]
-struct UsersSeen {
+#[schema(as = MetricsActiveUsers)]
+struct ActiveUsers {
     /// Seen within the period.
     #[schema(example = 145)]
     current: u64,
@@ -108,11 +115,11 @@ impl MetricsBody {
         let total = points.iter().map(|point| point.requests).sum();
         let errors = points.iter().map(|point| point.errors).sum();
         let count = |value: fn(&Point) -> u64| {
-            let point = |it: &Point| CountPoint { timestamp: it.starts_at, value: value(it) };
+            let point = |it: &Point| Count { timestamp: it.starts_at, value: value(it) };
             points.iter().map(point).collect()
         };
         let p95: Vec<f64> = points.iter().filter_map(|point| point.p95).collect();
-        let quantiles = |point: &Point| LatencyPoint {
+        let quantiles = |point: &Point| Quantiles {
             timestamp: point.starts_at,
             p50: point.p50.map(|ms| rounded(ms, 10.0)),
             p95: point.p95.map(|ms| rounded(ms, 10.0)),
@@ -121,22 +128,22 @@ impl MetricsBody {
         Self {
             period,
             interval,
-            metrics: ApplicationSeries {
-                requests: RequestSeries {
+            metrics: Series {
+                requests: Requests {
                     data_points: count(|point| point.requests),
                     total,
                     avg_per_minute: rounded(part(total, period.minutes().unsigned_abs()), 10.0),
                 },
-                latency: LatencySeries {
+                latency: Latency {
                     data_points: points.iter().map(quantiles).collect(),
                     avg_p95: mean(&p95).map(|ms| rounded(ms, 10.0)),
                 },
-                errors: ErrorSeries {
+                errors: Errors {
                     data_points: count(|point| point.errors),
                     total: errors,
                     rate: rounded(100.0 * part(errors, total), 1_000.0),
                 },
-                active_users: UsersSeen { current: metrics.active_users, mau: metrics.mau },
+                active_users: ActiveUsers { current: metrics.active_users, mau: metrics.mau },
                 uptime: metrics.uptime,
             },
         }
@@ -191,8 +198,9 @@ pub async fn get_application_metrics(
 
 /// An application's figures of the current calendar month.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApplicationMonth)]
 #[serde(rename_all = "camelCase")]
-pub struct ApplicationMonth {
+pub struct MonthBody {
     /// Distinct end users.
     #[schema(example = 1250)]
     mau: u64,
@@ -207,7 +215,7 @@ pub struct ApplicationMonth {
     uptime: Option<f64>,
 }
 
-impl From<Month> for ApplicationMonth {
+impl From<Month> for MonthBody {
     fn from(month: Month) -> Self {
         let Month { mau, requests, latency_ms, uptime } = month;
         let avg_latency = latency_ms.map(|ms| rounded(ms, 10.0));
