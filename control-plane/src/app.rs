@@ -12,7 +12,10 @@ use crate::applications::{self, Seals};
 use crate::config::{Config, given};
 use crate::db::Db;
 use crate::egress::Resolver;
+use crate::identity;
+use crate::identity::oauth::Providers;
 use crate::identity::password::Passwords;
+use crate::identity::session::Seen;
 use crate::identity::throttle::AddressLimits;
 use crate::identity::token::TokenKeys;
 use crate::mail::Mailer;
@@ -35,6 +38,10 @@ pub struct State {
     pub passwords: Passwords,
     pub address_limits: AddressLimits,
     pub api_limits: ApiLimits,
+    /// What is known of identity providers.
+    pub providers: Providers,
+    /// When sessions were last seen, until it is written.
+    pub seen: Seen,
     pub mailer: Mailer,
     /// Finds the addresses of users' URLs.
     pub resolver: Resolver,
@@ -64,6 +71,7 @@ impl App {
         let envelope = Envelope::new(node_token.expose());
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
+        identity::admin::settle(&mut tx, &config.platform.admins).await?;
         let seals = Seals { own: &sealer, proxies: &envelope };
         applications::client_key::seal_anew(&mut tx, seals).await?;
         let tokens = TokenKeys::load(&mut tx, &sealer).await?;
@@ -82,6 +90,8 @@ impl App {
             tokens,
             address_limits,
             api_limits: ApiLimits::default(),
+            providers: Providers::new()?,
+            seen: Seen::default(),
             mailer,
             resolver,
             node_token,

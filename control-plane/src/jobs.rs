@@ -6,13 +6,14 @@
 mod queue;
 
 use anyhow::Context;
-use authsome_shared::id::{ApplicationId, WorkspaceId};
+use authsome_shared::id::{ApplicationId, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Role;
 use crate::error::{Error, Result};
 use crate::mail::Mail;
 use crate::sealed::Sealer;
+use crate::workspaces::Plan;
 pub use queue::{Claimed, claim, enqueue, finish, next_due, retry_after};
 
 const MAIL_PURPOSE: &str = "mail";
@@ -22,8 +23,16 @@ const MAIL_PURPOSE: &str = "mail";
 pub enum Job {
     /// Bring an application from `provisioning` to `active` or `failed`.
     Provision { application_id: ApplicationId },
+    /// Bring an application from `restarting` to `active` or `failed`.
+    Restart { application_id: ApplicationId },
     /// Send a mail; sealed, because mails carry tokens.
     SendMail { sealed: String },
+    /// Tell the proxies what a changed plan means for the workspaces of it, from one id on.
+    RepublishPlan { plan: Plan, after: Option<WorkspaceId> },
+    /// Send an account the link that proves its address.
+    VerifyEmail { user_id: UserId },
+    /// Send the link for a new password to an address, if it has an account.
+    PasswordReset { email: String },
     /// Send a mail, which holds no secret, to everybody who has one of the roles by then.
     MailMembers { workspace_id: WorkspaceId, roles: Vec<Role>, subject: String, text: String },
 }
@@ -38,7 +47,11 @@ impl Job {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Provision { .. } => "provision",
+            Self::Restart { .. } => "restart",
             Self::SendMail { .. } => "send_mail",
+            Self::RepublishPlan { .. } => "republish_plan",
+            Self::VerifyEmail { .. } => "verify_email",
+            Self::PasswordReset { .. } => "password_reset",
             Self::MailMembers { .. } => "mail_members",
         }
     }

@@ -34,6 +34,7 @@ pub mod random;
 pub mod revisions;
 pub mod sealed;
 pub mod serve;
+pub mod text;
 pub mod webhooks;
 pub mod worker;
 pub mod workspaces;

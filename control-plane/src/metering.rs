@@ -3,7 +3,11 @@
 
 pub mod apply;
 pub mod histogram;
+pub mod metrics;
 pub mod reconciliation;
+pub mod retention;
+pub mod series;
 pub mod threshold;
 pub mod totals;
+pub mod uptime;
 pub mod usage;

@@ -1,6 +1,7 @@
 //! The control plane's API for dashboard users (`/control/v1`): the primary contract. Request and
 //! response structs stand above their handlers; a handler's name is its operation id.
 
+mod admin;
 mod applications;
 mod audit;
 mod auth;
@@ -25,7 +26,27 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(auth::login))
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::logout))
-        .routes(routes!(auth::me))
+        .routes(routes!(auth::me, auth::update_me))
+        .routes(routes!(auth::sessions::list_sessions, auth::sessions::revoke_other_sessions))
+        .routes(routes!(auth::sessions::revoke_session))
+        .routes(routes!(auth::password::forgot_password))
+        .routes(routes!(auth::password::reset_password))
+        .routes(routes!(auth::password::change_password))
+        .routes(routes!(auth::email::verify_email))
+        .routes(routes!(auth::email::send_verification))
+        .routes(routes!(auth::email::change_email))
+        .routes(routes!(auth::totp::login_totp))
+        .routes(routes!(auth::totp::get_totp, auth::totp::enrol_totp))
+        .routes(routes!(auth::totp::confirm_totp))
+        .routes(routes!(auth::totp::disable_totp))
+        .routes(routes!(auth::totp::renew_recovery_codes))
+        .routes(routes!(auth::oauth::list_providers))
+        .routes(routes!(auth::oauth::start_oauth))
+        .routes(routes!(auth::oauth::finish_oauth))
+        .routes(routes!(auth::oauth::exchange_oauth_code))
+        .routes(routes!(auth::identities::list_identities, auth::identities::begin_link))
+        .routes(routes!(auth::identities::confirm_link))
+        .routes(routes!(auth::identities::unlink_identity))
         .routes(routes!(workspaces::create_workspace, workspaces::list_workspaces))
         .routes(routes!(
             workspaces::get_workspace,
@@ -43,6 +64,9 @@ pub fn router() -> OpenApiRouter<App> {
             applications::delete_application
         ))
         .routes(routes!(applications::restore_application))
+        .routes(routes!(applications::restart_application))
+        .routes(routes!(applications::logs::get_application_logs))
+        .routes(routes!(applications::metrics::get_application_metrics))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
@@ -52,6 +76,17 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::export_audit))
         .routes(routes!(audit::list_platform_audit))
+        .routes(routes!(workspaces::transfer_ownership))
+        .routes(routes!(admin::workspaces::search_workspaces))
+        .routes(routes!(admin::workspaces::inspect_workspace, admin::workspaces::update_terms))
+        .routes(routes!(admin::workspaces::suspend_workspace))
+        .routes(routes!(admin::workspaces::unsuspend_workspace))
+        .routes(routes!(admin::plans::list_plans))
+        .routes(routes!(admin::plans::get_plan, admin::plans::replace_plan))
+        .routes(routes!(admin::proxies::list_all_proxies))
+        .routes(routes!(admin::proxies::forget_proxy))
+        .routes(routes!(admin::users::list_users))
+        .routes(routes!(admin::users::update_user))
         .routes(routes!(webhooks::create_webhook, webhooks::list_webhooks))
         .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
         .routes(routes!(webhooks::rotate_webhook_secret))

@@ -13,7 +13,7 @@ use authsome_shared::id::{ApplicationId, EpochId, KeyId, NodeId, WorkspaceId};
 use authsome_shared::usage::{Applied, BatchHeader, Total, UsageRecord};
 use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 
-use super::histogram::bucket_of;
+use super::series::{self, Sample, Step};
 use super::threshold;
 use super::totals::{self, Increment};
 use crate::db::{Topic, Tx};
@@ -188,14 +188,18 @@ async fn record_gap(
 
 type MinuteKey<'a> = (&'a ApplicationId, DateTime<Utc>, &'a KeyId, &'a str);
 
+/// An application's end user in a month.
+type UserKey<'a> = (&'a ApplicationId, String, Cow<'a, str>);
+
 /// The records, added up as they will be stored. Ordered maps: rows are always touched in the same
 /// order, so that parallel batches can't deadlock.
 #[derive(Default)]
 struct Summary<'a> {
     minutes: BTreeMap<MinuteKey<'a>, (&'a WorkspaceId, Increment)>,
-    latencies: BTreeMap<(&'a ApplicationId, DateTime<Utc>, i64), i64>,
+    series: BTreeMap<(&'a ApplicationId, Step, DateTime<Utc>), Sample>,
     totals: BTreeMap<(String, String), (&'a WorkspaceId, Increment)>,
-    users: BTreeSet<(&'a ApplicationId, String, Cow<'a, str>, &'a WorkspaceId)>,
+    /// With when they were last seen.
+    users: BTreeMap<UserKey<'a>, (&'a WorkspaceId, DateTime<Utc>)>,
     last_used: HashMap<&'a KeyId, DateTime<Utc>>,
 }
 
@@ -217,8 +221,10 @@ impl<'a> Summary<'a> {
 
         let key = (application, minute, &record.key, record.route.as_str());
         self.minutes.entry(key).or_insert((workspace, Increment::default())).1.add(increment);
-        let bucket = bucket_of(record.latency_us);
-        *self.latencies.entry((application, minute, bucket)).or_default() += 1;
+        for step in Step::ALL {
+            let key = (application, step, step.start_of(at));
+            self.series.entry(key).or_default().add(record.status, record.latency_us);
+        }
 
         let line = record.bucket.as_ref().unwrap_or(&record.key);
         for subject in [workspace.as_str(), application.as_str(), line.as_str()] {
@@ -226,7 +232,9 @@ impl<'a> Summary<'a> {
             self.totals.entry(key).or_insert((workspace, Increment::default())).1.add(increment);
         }
         if let Some(user) = &record.user {
-            self.users.insert((application, period, end_user(user), workspace));
+            let key = (application, period, end_user(user));
+            let (_, seen) = self.users.entry(key).or_insert((workspace, at));
+            *seen = at.max(*seen);
         }
         let used = self.last_used.entry(&record.key).or_insert(at);
         *used = at.max(*used);
@@ -276,39 +284,20 @@ impl<'a> Summary<'a> {
                 .bind(increment.bytes_out)
             )?;
         }
-        for ((application, minute, bucket), requests) in self.latencies {
-            execute!(
-                tx,
-                sqlx::query(
-                    "insert into usage_latencies (application_id, minute, bucket, requests) \
-                     values ($1, $2, $3, $4) on conflict (application_id, minute, bucket) \
-                     do update set requests = usage_latencies.requests + excluded.requests"
-                )
-                .bind(application)
-                .bind(minute)
-                .bind(bucket)
-                .bind(requests)
-            )?;
+        for ((application, step, start), sample) in self.series {
+            series::add(tx, application, step, start, &sample).await?;
         }
-        let mut new_users: BTreeMap<(&WorkspaceId, &str), i64> = BTreeMap::new();
-        for (application, period, user, workspace) in &self.users {
-            let added = execute!(
-                tx,
-                sqlx::query(
-                    "insert into usage_users (application_id, period, end_user, workspace_id) \
-                     values ($1, $2, $3, $4) on conflict (application_id, period, end_user) do nothing"
-                )
-                .bind(application)
-                .bind(period)
-                .bind(user.as_ref())
-                .bind(workspace)
-            )?;
-            if added > 0 && threshold::is_new_user(tx, workspace, period, user).await? {
+        let mut new_users: BTreeMap<(&WorkspaceId, String), i64> = BTreeMap::new();
+        for ((application, period, user), (workspace, seen)) in self.users {
+            let user = user.as_ref();
+            if store_user(tx, application, &period, user, workspace, seen).await?
+                && threshold::is_new_user(tx, workspace, &period, user).await?
+            {
                 *new_users.entry((workspace, period)).or_default() += 1;
             }
         }
         for ((workspace, period), users) in new_users {
-            threshold::add_users(tx, workspace, period, users).await?;
+            threshold::add_users(tx, workspace, &period, users).await?;
         }
         for (workspace, period) in months {
             threshold::check(tx, workspace, &period).await?;
@@ -318,6 +307,46 @@ impl<'a> Summary<'a> {
         used.sort();
         keys::touch(tx, &used).await
     }
+}
+
+/// Notes an end user of the month; is it new to the application's? When it was last seen is not
+/// written for less than a minute.
+async fn store_user(
+    tx: &mut Tx,
+    application: &ApplicationId,
+    period: &str,
+    user: &str,
+    workspace: &WorkspaceId,
+    seen: DateTime<Utc>,
+) -> Result<bool> {
+    let added = execute!(
+        tx,
+        sqlx::query(
+            "insert into usage_users (application_id, period, end_user, workspace_id, last_seen_at) \
+             values ($1, $2, $3, $4, $5) on conflict (application_id, period, end_user) do nothing"
+        )
+        .bind(application)
+        .bind(period)
+        .bind(user)
+        .bind(workspace)
+        .bind(seen)
+    )?;
+    if added > 0 {
+        return Ok(true);
+    }
+    execute!(
+        tx,
+        sqlx::query(
+            "update usage_users set last_seen_at = $1 where application_id = $2 and period = $3 \
+             and end_user = $4 and last_seen_at < $5"
+        )
+        .bind(seen)
+        .bind(application)
+        .bind(period)
+        .bind(user)
+        .bind(seen - TimeDelta::minutes(1))
+    )?;
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `/control/v1`.
 
 mod access;
+mod admin;
 mod applications;
 mod audit;
 mod auth;
