@@ -231,8 +231,8 @@ pub async fn issue(
     };
     store::insert(tx, &key).await?;
     tx.audit(access.audit("key.created").on("key", &key.id).after(key.audited()));
-    key.log(tx, "A key was created").await?;
     key.tell(tx, application, EventType::KeyCreated, None).await?;
+    key.log(tx, "A key was created").await?;
     revisions::append(tx, vec![key.change()?]).await?;
     Ok(Issued { key, clear })
 }
@@ -303,8 +303,8 @@ pub async fn rotate(
     store::insert(tx, &successor).await?;
     let entry = access.audit("key.rotated").on("key", &old.id);
     tx.audit(entry.before(old.audited()).after(successor.audited()));
-    successor.log(tx, "A key was rotated").await?;
     successor.tell(tx, application, EventType::KeyRotated, Some(&old)).await?;
+    successor.log(tx, "A key was rotated").await?;
     revisions::append(tx, vec![ended, successor.change()?]).await?;
     Ok(Issued { key: successor, clear })
 }
@@ -321,8 +321,8 @@ pub async fn revoke(
     key.revoked_at = Some(tx.now());
     store::end(tx, &key).await?;
     tx.audit(access.audit("key.revoked").on("key", id).change(before, key.audited()));
-    key.log(tx, "A key was revoked").await?;
     key.tell(tx, application, EventType::KeyRevoked, None).await?;
+    key.log(tx, "A key was revoked").await?;
     Ok(revisions::append(tx, vec![Change::RemoveKey(key.id)]).await?)
 }
 

@@ -120,6 +120,16 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             let mail = jobs::open_mail(&app.sealer, sealed)?;
             app.mailer.send(&mail).await
         }
+        Job::MailMembers { workspace_id, roles, subject, text } => {
+            let dashboard = app.config.platform.dashboard_url.trim_end_matches('/');
+            let mut tx = app.db.write().await?;
+            for to in member::addresses(&mut tx, workspace_id, roles).await? {
+                let text = format!("{text}\n{dashboard}/workspace/{workspace_id}\n");
+                let mail = Mail { to, subject: subject.clone(), text };
+                jobs::enqueue(&mut tx, &Job::mail(&app.sealer, &mail)?).await?;
+            }
+            Ok(tx.commit().await?)
+        }
         Job::RepublishPlan { plan, after } => republish(app, *plan, after.as_ref()).await,
         Job::VerifyEmail { user_id } => {
             let mut tx = app.db.write().await?;
@@ -129,16 +139,6 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
         Job::PasswordReset { email } => {
             let mut tx = app.db.write().await?;
             account::send_reset(&mut tx, app, email).await?;
-            Ok(tx.commit().await?)
-        }
-        Job::MailMembers { workspace_id, roles, subject, text } => {
-            let dashboard = app.config.platform.dashboard_url.trim_end_matches('/');
-            let mut tx = app.db.write().await?;
-            for to in member::addresses(&mut tx, workspace_id, roles).await? {
-                let text = format!("{text}\n{dashboard}/workspace/{workspace_id}\n");
-                let mail = Mail { to, subject: subject.clone(), text };
-                jobs::enqueue(&mut tx, &Job::mail(&app.sealer, &mail)?).await?;
-            }
             Ok(tx.commit().await?)
         }
     }
@@ -204,9 +204,11 @@ impl Policy {
                 }
             }
             Job::SendMail { .. }
+            | Job::MailMembers { .. }
             | Job::VerifyEmail { .. }
-            | Job::PasswordReset { .. }
-            | Job::MailMembers { .. } => Self { attempts: 10, first_pause: TimeDelta::seconds(5) },
+            | Job::PasswordReset { .. } => {
+                Self { attempts: 10, first_pause: TimeDelta::seconds(5) }
+            }
             // What proxies must know is not given up.
             Job::RepublishPlan { .. } => {
                 Self { attempts: i64::MAX, first_pause: TimeDelta::seconds(1) }

@@ -39,17 +39,6 @@ pub fn python_with_httpx() -> Option<PathBuf> {
     find("Python's httpx", tools().join("python/bin/python3"), &["-c", "import httpx"])
 }
 
-/// A program of an npm package.
-pub fn node_tool(name: &str) -> Option<PathBuf> {
-    let program = tools().join("node/node_modules/.bin").join(name);
-    find(name, program, &["--version"])
-}
-
-/// A program of a Python package.
-pub fn python_tool(name: &str) -> Option<PathBuf> {
-    find(name, tools().join("python/bin").join(name), &["--help"])
-}
-
 /// A Node and a Python with the public Standard Webhooks library, each with where it is to be run.
 pub fn webhook_libraries() -> Option<[(PathBuf, PathBuf); 2]> {
     let folder = tools().join("node");
@@ -59,6 +48,17 @@ pub fn webhook_libraries() -> Option<[(PathBuf, PathBuf); 2]> {
     let probe = ["-c", "import standardwebhooks"];
     let python = find("PyPI's standardwebhooks", tools().join("python/bin/python3"), &probe)?;
     Some([(node, folder.clone()), (python, folder)])
+}
+
+/// A program of an npm package.
+pub fn node_tool(name: &str) -> Option<PathBuf> {
+    let program = tools().join("node/node_modules/.bin").join(name);
+    find(name, program, &["--version"])
+}
+
+/// A program of a Python package.
+pub fn python_tool(name: &str) -> Option<PathBuf> {
+    find(name, tools().join("python/bin").join(name), &["--help"])
 }
 
 fn tools() -> PathBuf {

@@ -97,6 +97,7 @@ async fn settle(
         return Ok(());
     }
     let before = application.audited();
+    let restarted = application.status == Status::Restarting;
     application.status = application.status.to(status)?;
     application.status_reason = reason;
     application.updated_at = tx.now();
@@ -107,15 +108,23 @@ async fn settle(
     };
     let entry = Entry::by_system("provisioner", action).in_workspace(&application.workspace_id);
     tx.audit(entry.on("application", id).change(before, application.audited()));
-    tell(&mut tx, app, &application).await?;
+    tell(&mut tx, app, &application, restarted).await?;
     revisions::append(&mut tx, vec![application.change()?]).await?;
     tx.commit().await?;
     tracing::info!(application = %id, ?status, "provisioned");
     Ok(())
 }
 
-/// Tells the application's webhooks how its provisioning has ended.
-async fn tell(tx: &mut Tx, app: &App, application: &Application) -> anyhow::Result<()> {
+/// Tells the application's webhooks how its provisioning, or its restart, has ended.
+async fn tell(
+    tx: &mut Tx,
+    app: &App,
+    application: &Application,
+    restarted: bool,
+) -> anyhow::Result<()> {
+    if restarted && application.status == Status::Active {
+        return Ok(application.tell(tx, EventType::ApplicationRestarted).await?);
+    }
     let Application { id, workspace_id, status, status_reason, .. } = application;
     let (kind, data) = if *status == Status::Active {
         let public_key = store::public_key(tx, id).await?;

@@ -287,16 +287,17 @@ impl<'a> Summary<'a> {
         for ((application, step, start), sample) in self.series {
             series::add(tx, application, step, start, &sample).await?;
         }
-        let mut new_users: BTreeMap<(&WorkspaceId, &str), i64> = BTreeMap::new();
-        for ((application, period, user), (workspace, seen)) in &self.users {
-            let added =
-                store_user(tx, application, period, user.as_ref(), workspace, *seen).await?;
-            if added && threshold::is_new_user(tx, workspace, period, user).await? {
+        let mut new_users: BTreeMap<(&WorkspaceId, String), i64> = BTreeMap::new();
+        for ((application, period, user), (workspace, seen)) in self.users {
+            let user = user.as_ref();
+            if store_user(tx, application, &period, user, workspace, seen).await?
+                && threshold::is_new_user(tx, workspace, &period, user).await?
+            {
                 *new_users.entry((workspace, period)).or_default() += 1;
             }
         }
         for ((workspace, period), users) in new_users {
-            threshold::add_users(tx, workspace, period, users).await?;
+            threshold::add_users(tx, workspace, &period, users).await?;
         }
         for (workspace, period) in months {
             threshold::check(tx, workspace, &period).await?;
@@ -308,7 +309,7 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// Notes an end user of the month; whether it is the month's first time. When it was last seen is not
+/// Notes an end user of the month; is it new to the application's? When it was last seen is not
 /// written for less than a minute.
 async fn store_user(
     tx: &mut Tx,
@@ -330,21 +331,22 @@ async fn store_user(
         .bind(workspace)
         .bind(seen)
     )?;
-    if added == 0 {
-        execute!(
-            tx,
-            sqlx::query(
-                "update usage_users set last_seen_at = $1 where application_id = $2 \
-                 and period = $3 and end_user = $4 and last_seen_at < $5"
-            )
-            .bind(seen)
-            .bind(application)
-            .bind(period)
-            .bind(user)
-            .bind(seen - TimeDelta::minutes(1))
-        )?;
+    if added > 0 {
+        return Ok(true);
     }
-    Ok(added > 0)
+    execute!(
+        tx,
+        sqlx::query(
+            "update usage_users set last_seen_at = $1 where application_id = $2 and period = $3 \
+             and end_user = $4 and last_seen_at < $5"
+        )
+        .bind(seen)
+        .bind(application)
+        .bind(period)
+        .bind(user)
+        .bind(seen - TimeDelta::minutes(1))
+    )?;
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::events::{self, EventType, Subject};
 use crate::jobs::{self, Job};
 use crate::workspaces::Limits;
+use crate::workspaces::limits::Overrides;
 use crate::{execute, fetch_all, fetch_optional};
 
 /// In per cent of what the plan includes, rising.
@@ -92,10 +93,10 @@ pub async fn is_new_user(tx: &mut Tx, id: &WorkspaceId, period: &str, user: &str
 /// Tells what a workspace's month has newly come to. Its totals are held since they were added to,
 /// so that two batches can't tell the same.
 pub async fn check(tx: &mut Tx, id: &WorkspaceId, period: &str) -> Result<()> {
-    let row: Option<(String, Json<Limits>, i64, i64)> = fetch_optional!(
+    let row: Option<(String, Json<Limits>, Json<Overrides>, i64, i64)> = fetch_optional!(
         tx,
         sqlx::query_as(
-            "select workspaces.name, plans.limits, \
+            "select workspaces.name, plans.limits, workspaces.limits, \
              coalesce((select units from usage_totals \
                 where subject = workspaces.id and period = $2), 0), \
              coalesce((select users from usage_active_users \
@@ -106,7 +107,8 @@ pub async fn check(tx: &mut Tx, id: &WorkspaceId, period: &str) -> Result<()> {
         .bind(period)
     )?;
     // Usage of a workspace that is gone.
-    let Some((name, Json(limits), units, users)) = row else { return Ok(()) };
+    let Some((name, Json(limits), Json(overrides), units, users)) = row else { return Ok(()) };
+    let limits = limits.with(&overrides);
     let included = [
         (Metric::Requests, units.unsigned_abs(), limits.requests_per_month.unwrap_or(0)),
         (Metric::Mau, users.unsigned_abs(), limits.active_users.included),

@@ -145,9 +145,7 @@ pub struct Full {
 
 /// Webhooks with something due, but for those without a place, longest due first.
 pub async fn due(tx: &mut Tx, full: &Full, limit: usize) -> Result<Vec<Due>> {
-    let mut sql = "select id, workspace_id, failing_since is not null as failing from webhooks \
-         where due_at <= $1 and enabled"
-        .to_owned();
+    let mut conditions = vec!["due_at <= $1 and enabled".to_owned()];
     let mut next = 2;
     let mut list = |count: usize| {
         let list = placeholders(next, count);
@@ -155,19 +153,23 @@ pub async fn due(tx: &mut Tx, full: &Full, limit: usize) -> Result<Vec<Due>> {
         list
     };
     if !full.webhooks.is_empty() {
-        sql += &format!(" and id not in ({})", list(full.webhooks.len()));
+        conditions.push(format!("id not in ({})", list(full.webhooks.len())));
     }
     if !full.workspaces.is_empty() {
-        sql += &format!(" and workspace_id not in ({})", list(full.workspaces.len()));
+        conditions.push(format!("workspace_id not in ({})", list(full.workspaces.len())));
     }
     if !full.failing_in.is_empty() {
         let list = list(full.failing_in.len());
-        sql += &format!(" and (failing_since is null or workspace_id not in ({list}))");
+        conditions.push(format!("(failing_since is null or workspace_id not in ({list}))"));
     }
     if full.failing {
-        sql += " and failing_since is null";
+        conditions.push("failing_since is null".to_owned());
     }
-    sql += &format!(" order by due_at, id limit {limit}");
+    let sql = format!(
+        "select id, workspace_id, failing_since is not null as failing from webhooks where {} \
+         order by due_at, id limit {limit}",
+        conditions.join(" and ")
+    );
     let now = tx.now();
     let ids = full.webhooks.iter().map(AsRef::<str>::as_ref);
     let workspaces = full.workspaces.iter().chain(&full.failing_in).map(AsRef::<str>::as_ref);

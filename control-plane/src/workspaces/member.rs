@@ -205,7 +205,8 @@ async fn store(tx: &mut Tx, member: &mut Member, role: Role, status: Status) -> 
             .bind(now)
             .bind(&member.id)
     )?;
-    let previous = std::mem::replace(&mut member.role, role);
+    let previous = member.role;
+    member.role = role;
     member.status = status;
     member.updated_at = now;
     if previous != role {

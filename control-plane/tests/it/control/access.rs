@@ -140,10 +140,10 @@ pub struct Scene {
     application: Option<String>,
     key: Option<String>,
     member: Option<String>,
-    proxy: Option<String>,
-    user: String,
     webhook: Option<String>,
     delivery: Option<String>,
+    proxy: Option<String>,
+    user: String,
 }
 
 impl Scene {
@@ -161,10 +161,10 @@ impl Scene {
             application: None,
             key: None,
             member: None,
-            proxy: None,
-            user: String::new(),
             webhook: None,
             delivery: None,
+            proxy: None,
+            user: String::new(),
         };
         if path.contains("{applicationId}") {
             let application = owner.application(&scene.workspace, json!({})).await;
@@ -230,11 +230,11 @@ impl Scene {
             .replace("{applicationId}", &part(&self.application))
             .replace("{keyId}", &part(&self.key))
             .replace("{memberId}", &part(&self.member))
+            .replace("{webhookId}", &part(&self.webhook))
+            .replace("{deliveryId}", &part(&self.delivery))
             .replace("{proxyId}", &part(&self.proxy))
             .replace("{userId}", &self.user)
-            .replace("{plan}", "enterprise")
-            .replace("{webhookId}", &part(&self.webhook))
-            .replace("{deliveryId}", &part(&self.delivery));
+            .replace("{plan}", "enterprise");
         // What no scene has.
         path.replace(['{', '}'], "")
     }
@@ -267,6 +267,7 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "update_member" => json!({ "role": "billing" }),
         "accept_invitation" => json!({ "token": "inv_none" }),
         "create_key" => json!({ "name": "Named", "type": "secret" }),
+        "create_webhook" => json!({ "url": "https://1.1.1.1/hook" }),
         "transfer_ownership" => json!({ "memberId": "{memberId}" }),
         "suspend_workspace" => json!({ "reason": "Because" }),
         "replace_plan" => plan(),
@@ -283,7 +284,6 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
         "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
         "begin_link" => json!({ "provider": "google" }),
-        "create_webhook" => json!({ "url": "https://1.1.1.1/hook" }),
         _ => json!({}),
     }
 }

@@ -182,3 +182,32 @@ async fn a_refused_change_tells_nobody() {
     assert_eq!(scene.app.deliver().await, 0);
     assert!(receiver.received().is_empty());
 }
+
+#[tokio::test]
+async fn a_restart_is_told_once_it_has_ended() {
+    let scene = Scene::new().await;
+    let (receiver, _) = scene.receiver(json!(["application.*"])).await;
+    let path = format!("/control/v1/applications/{}/restart", scene.application());
+    scene.owner.post(&path, json!({})).await.is(202);
+    assert_eq!(scene.app.deliver().await, 0);
+    scene.app.run_due().await;
+    scene.app.deliver().await;
+    let restarted = receiver.only().json();
+    assert_eq!(restarted["event"], "application.restarted");
+    assert_eq!(restarted["data"]["status"], "active");
+}
+
+#[tokio::test]
+async fn a_handed_over_workspace_tells_both_new_roles() {
+    let scene = Scene::new().await;
+    let (receiver, _) = scene.receiver(json!(["member.role_changed"])).await;
+    let heir = scene.app.sign_up("heir").await;
+    let member = scene.app.add_member(&scene.workspace, &heir, Role::Viewer).await;
+    let path = format!("/control/v1/workspaces/{}/transfer-ownership", scene.workspace);
+    scene.owner.post(&path, json!({ "memberId": member })).await.is(200);
+    scene.app.deliver().await;
+    let mut roles: Vec<String> =
+        receiver.received().iter().map(|it| text(&it.json()["data"]["role"])).collect();
+    roles.sort();
+    assert_eq!(roles, ["admin", "owner"]);
+}

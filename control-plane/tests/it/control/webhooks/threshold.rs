@@ -1,4 +1,5 @@
 use authsome_control_plane::actor::Role;
+use authsome_control_plane::execute;
 use authsome_shared::id::EpochId;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -174,6 +175,26 @@ async fn owners_admins_and_billing_get_the_mail() {
     for name in ["owner", "admin", "billing"] {
         assert!(mails.iter().any(|mail| mail.contains(&format!("To: {name}@example.com"))));
     }
+}
+
+#[tokio::test]
+async fn what_was_agreed_with_a_workspace_goes_before_its_plan() {
+    let mut usage = Usage::new().await;
+    let mut tx = usage.app().write().await;
+    let overrides = sqlx::types::Json(json!({ "requestsPerMonth": 200_000 }));
+    execute!(
+        tx,
+        sqlx::query("update workspaces set limits = $1 where id = $2")
+            .bind(overrides)
+            .bind(&usage.scene.workspace)
+    )
+    .unwrap();
+    tx.commit().await.unwrap();
+    usage.use_units(159_999).await;
+    assert!(usage.told().await.is_empty());
+    usage.use_units(1).await;
+    assert_eq!(usage.told().await[0]["limit"], 200_000);
+    usage.mails().await;
 }
 
 #[tokio::test]
