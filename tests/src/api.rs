@@ -111,6 +111,10 @@ impl Api {
         api
     }
 
+    pub fn email(&self) -> &str {
+        &self.email
+    }
+
     /// The same user in a new session.
     pub async fn sign_in_again(&self) -> Self {
         Self::login(&self.urls, &self.email, PASSWORD).await

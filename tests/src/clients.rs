@@ -39,6 +39,12 @@ pub fn python_with_httpx() -> Option<PathBuf> {
     find("Python's httpx", tools().join("python/bin/python3"), &["-c", "import httpx"])
 }
 
+/// A Python that has schemathesis, and validators of descriptions.
+pub fn python_with_schemathesis() -> Option<PathBuf> {
+    let modules = "import schemathesis, openapi_spec_validator, jsonschema";
+    find("schemathesis", tools().join("schemathesis/bin/python3"), &["-c", modules])
+}
+
 fn tools() -> PathBuf {
     env::get(env::TOOLS).unwrap_or_default().into()
 }

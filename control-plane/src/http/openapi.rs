@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use axum::Router;
 use axum::routing::get;
 use serde::Serialize;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter};
+use utoipa::openapi::schema::{KnownFormat, Schema, SchemaFormat};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ComponentsBuilder, Content, RefOr, Server};
@@ -111,6 +112,7 @@ pub fn complete(description: &mut OpenApi) {
         }
     };
     for operation in operations(description) {
+        operation.parameters.iter_mut().flatten().for_each(widen);
         if let Some(RefOr::T(body)) = &mut operation.request_body {
             body.content.values_mut().for_each(|content| put(content, ""));
         }
@@ -119,6 +121,19 @@ pub fn complete(description: &mut OpenApi) {
                 response.content.values_mut().for_each(|content| put(content, status));
             }
         }
+    }
+}
+
+/// A parameter that is a `u32` takes twice of what `int32` says.
+fn widen(parameter: &mut RefOr<Parameter>) {
+    let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(object))), .. }) = parameter
+    else {
+        return;
+    };
+    let of_32_bits = SchemaFormat::KnownFormat(KnownFormat::Int32);
+    if object.format.as_ref() == Some(&of_32_bits) && object.maximum.is_none() {
+        object.format = None;
+        object.maximum = Some(utoipa::Number::from(u32::MAX));
     }
 }
 

@@ -158,7 +158,8 @@ fn ids_say_how_they_begin() {
     let mut ids = 0;
     for (name, schema) in description["components"]["schemas"].as_object().unwrap() {
         if name.ends_with("Id") {
-            let pattern = schema["pattern"].as_str().unwrap_or_else(|| panic!("{name}: no pattern"));
+            let pattern =
+                schema["pattern"].as_str().unwrap_or_else(|| panic!("{name}: no pattern"));
             assert!(pattern.starts_with('^') && pattern.contains('_'), "{name}: {pattern}");
             ids += 1;
         }
