@@ -19,7 +19,8 @@ create table users (
     id text primary key not null,
     email text not null unique,
     name text not null,
-    password_hash text not null,
+    email_verified boolean not null,
+    password_hash text,
     platform_admin boolean not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,
@@ -29,7 +30,11 @@ create table users (
 create table sessions (
     id text primary key not null,
     user_id text not null references users (id) on delete cascade,
+    method text not null,
+    address text not null,
+    user_agent text,
     created_at timestamptz not null,
+    last_seen_at timestamptz not null,
     expires_at timestamptz not null,
     revoked_at timestamptz
 );
@@ -121,6 +126,8 @@ create table applications (
     region text not null,
     status text not null,
     status_reason text,
+    -- Restarts so far.
+    generation bigint not null,
     config jsonb not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,
@@ -221,15 +228,6 @@ create table usage_minutes (
 
 create index usage_minutes_workspace on usage_minutes (workspace_id, minute);
 
--- A histogram of latencies that can be merged by adding: see metering/histogram.rs for the buckets.
-create table usage_latencies (
-    application_id text not null,
-    minute timestamptz not null,
-    bucket bigint not null,
-    requests bigint not null,
-    primary key (application_id, minute, bucket)
-);
-
 -- Per calendar month, for a workspace, an application or a line of keys.
 create table usage_totals (
     subject text not null,
@@ -250,6 +248,9 @@ create table usage_users (
     period text not null,
     end_user text not null,
     workspace_id text not null,
+    -- Within a minute of the truth.
+    last_seen_at timestamptz not null,
     primary key (application_id, period, end_user)
 );
 create index usage_users_workspace on usage_users (workspace_id, period, end_user);
+create index usage_users_seen on usage_users (application_id, last_seen_at);

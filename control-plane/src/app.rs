@@ -12,7 +12,9 @@ use crate::applications::{self, Seals};
 use crate::config::{Config, given};
 use crate::db::Db;
 use crate::identity;
+use crate::identity::oauth::Providers;
 use crate::identity::password::Passwords;
+use crate::identity::session::Seen;
 use crate::identity::throttle::AddressLimits;
 use crate::identity::token::TokenKeys;
 use crate::mail::Mailer;
@@ -35,6 +37,10 @@ pub struct State {
     pub passwords: Passwords,
     pub address_limits: AddressLimits,
     pub api_limits: ApiLimits,
+    /// What is known of identity providers.
+    pub providers: Providers,
+    /// When sessions were last seen, until it is written.
+    pub seen: Seen,
     pub mailer: Mailer,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
@@ -80,6 +86,8 @@ impl App {
             tokens,
             address_limits,
             api_limits: ApiLimits::default(),
+            providers: Providers::new()?,
+            seen: Seen::default(),
             mailer,
             node_token,
             envelope,

@@ -18,6 +18,10 @@ use url::Url;
 use crate::db::Location;
 use crate::identity::user::{is_email, normalise_email};
 
+mod provider;
+
+pub use provider::{GOOGLE, Provider, ProviderKind};
+
 /// The documented defaults.
 pub const DEFAULTS: &str = include_str!("../../config/control-plane.toml");
 
@@ -34,6 +38,8 @@ pub struct Config {
     pub identity: Identity,
     pub mail: Mail,
     pub distribution: Distribution,
+    pub logs: Logs,
+    pub metering: Metering,
     pub log: Log,
     pub api: Api,
 }
@@ -57,6 +63,7 @@ impl Default for Api {
 pub struct Server {
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
+    pub public_url: String,
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     pub drain_seconds: u64,
@@ -67,6 +74,7 @@ impl Default for Server {
         Self {
             data_dir: "./data".into(),
             listen: ([127, 0, 0, 1], 8080).into(),
+            public_url: String::new(),
             trusted_proxies: vec![],
             drain_seconds: 30,
         }
@@ -130,6 +138,7 @@ pub struct Applications {
     pub provision_attempts: u32,
     pub provision_backoff_ms: u64,
     pub provision_timeout_ms: u64,
+    pub resources: Resources,
 }
 
 impl Default for Applications {
@@ -139,7 +148,23 @@ impl Default for Applications {
             provision_attempts: 3,
             provision_backoff_ms: 2_000,
             provision_timeout_ms: 10_000,
+            resources: Resources::default(),
         }
+    }
+}
+
+/// What an application has unless its owner says otherwise; told, and not enforced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resources {
+    pub cpu_limit: String,
+    pub memory_limit: String,
+    pub storage_limit: String,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { cpu_limit: "1000m".into(), memory_limit: "2Gi".into(), storage_limit: "10Gi".into() }
     }
 }
 
@@ -174,9 +199,13 @@ pub struct Identity {
     pub registrations_per_minute: u32,
     pub logins_per_minute: u32,
     pub anonymous_requests_per_minute: u32,
+    pub mail_tokens_per_minute: u32,
     pub max_failed_logins: u32,
     pub failed_login_window_seconds: u32,
     pub invitation_days: u32,
+    pub password_reset_minutes: u32,
+    pub email_verification_hours: u32,
+    pub providers: Vec<Provider>,
 }
 
 impl Default for Identity {
@@ -187,9 +216,13 @@ impl Default for Identity {
             registrations_per_minute: 15,
             logins_per_minute: 60,
             anonymous_requests_per_minute: 300,
+            mail_tokens_per_minute: 20,
             max_failed_logins: 10,
             failed_login_window_seconds: 900,
             invitation_days: 7,
+            password_reset_minutes: 60,
+            email_verification_hours: 72,
+            providers: vec![],
         }
     }
 }
@@ -216,6 +249,49 @@ pub struct Distribution {
 impl Default for Distribution {
     fn default() -> Self {
         Self { keep_revisions_hours: 72 }
+    }
+}
+
+/// Applications' logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logs {
+    pub keep_days: u32,
+    pub max_lines: u32,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { keep_days: 7, max_lines: 10_000 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metering {
+    pub keep_minutes_days: u32,
+    pub keep_hours_days: u32,
+    pub compact_after_days: u32,
+}
+
+impl Default for Metering {
+    fn default() -> Self {
+        Self { keep_minutes_days: 35, keep_hours_days: 400, compact_after_days: 3 }
+    }
+}
+
+impl Metering {
+    fn validate(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.keep_minutes_days >= 31,
+            "metering.keep_minutes_days must be at least 31: metrics can be asked for 30 days"
+        );
+        ensure!(
+            self.keep_hours_days >= 62,
+            "metering.keep_hours_days must be at least 62: a month is reconciled after its end"
+        );
+        ensure!(self.compact_after_days > 0, "metering.compact_after_days is 0");
+        Ok(())
     }
 }
 
@@ -267,8 +343,15 @@ impl Config {
         }
         self.applications.default_upstream()?;
         ensure!(self.applications.provision_attempts > 0, "applications.provision_attempts is 0");
+        ensure!(self.logs.keep_days > 0, "logs.keep_days is 0");
+        ensure!(self.logs.max_lines > 0, "logs.max_lines is 0");
+        self.metering.validate()?;
         ensure!(self.identity.access_token_seconds > 0, "identity.access_token_seconds is 0");
         ensure!(self.identity.max_failed_logins > 0, "identity.max_failed_logins is 0");
+        if !self.server.public_url.is_empty() {
+            check_http_url("server.public_url", &self.server.public_url)?;
+        }
+        provider::validate(&self.identity.providers)?;
         let database = self.database.url.expose();
         if !database.is_empty()
             && !["postgres://", "postgresql://"].iter().any(|scheme| database.starts_with(scheme))
@@ -280,6 +363,14 @@ impl Config {
             .parse::<lettre::message::Mailbox>()
             .with_context(|| format!("mail.from is not an address: {:?}", self.mail.from))?;
         Ok(())
+    }
+
+    /// Where people's browsers reach the API; without a slash at its end.
+    pub fn public_url(&self) -> String {
+        match self.server.public_url.as_str() {
+            "" => format!("http://{}", self.server.listen),
+            url => url.trim_end_matches('/').to_owned(),
+        }
     }
 
     pub fn database(&self) -> Location {
@@ -405,6 +496,16 @@ mod tests {
             ("[applications]\ndefault_upstream = \"ftp://x\"", "applications.default_upstream"),
             ("[mail]\nfrom = \"nobody\"", "mail.from"),
             ("[platform]\nadmins = [\"nobody\"]", "platform.admins"),
+            ("[server]\npublic_url = \"api.example.com\"", "server.public_url"),
+            (
+                "[[identity.providers]]\nid = \"x\"\nkind = \"oidc\"\nclient_id = \"c\"",
+                "identity.providers[0] (x)",
+            ),
+            ("[[identity.providers]]\nid = \"G!\"\nkind = \"google\"\nclient_id = \"c\"", "G!"),
+            (
+                "[[identity.providers]]\nid = \"x\"\nkind = \"myspace\"\nclient_id = \"c\"",
+                "myspace",
+            ),
             ("[egress]\nallow = [\"everywhere\"]", "everywhere"),
             ("[proxy\n", "expected"),
         ] {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use authsome_shared::code::Code;
+use authsome_shared::secret::Secret;
 
 /// The control plane's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -21,6 +22,9 @@ pub enum Error {
     /// No valid credentials.
     #[error("{0}")]
     Unauthenticated(&'static str),
+    /// The first factor was right, and the account has a second one.
+    #[error("Send a code of your authenticator to finish the sign-in")]
+    MfaRequired { token: Secret<String>, methods: Vec<&'static str>, expires_in: i64 },
     /// Known caller, insufficient permission.
     #[error("{0}")]
     Forbidden(&'static str),

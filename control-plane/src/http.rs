@@ -3,6 +3,7 @@
 //! SQL and make no rules.
 
 pub mod control;
+mod cookie;
 mod cors;
 mod docs;
 pub mod error;

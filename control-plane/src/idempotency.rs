@@ -43,6 +43,9 @@ pub struct Answer {
     pub status: u16,
     /// JSON, or empty.
     pub body: String,
+    /// Values of `Set-Cookie`.
+    #[serde(default)]
+    pub cookies: Vec<String>,
 }
 
 /// A claim and how it fared.
@@ -115,6 +118,15 @@ pub async fn record(tx: &mut Tx, sealer: &Sealer, answer: &Answer) -> Result<()>
         return Ok(());
     }
     Err(Error::internal(anyhow::anyhow!("the transaction was not begun with its claim")))
+}
+
+/// Gives the claim back in a transaction that is about to be committed with an error's effect: the
+/// request, sent again, is tried again.
+pub async fn let_go(tx: &mut Tx) -> Result<()> {
+    let Some(claim) = claim_in_hand() else { return Ok(()) };
+    let delete = "delete from idempotency_keys where scope = $1 and key = $2";
+    execute!(tx, sqlx::query(delete).bind(&claim.scope).bind(&claim.key))?;
+    Ok(())
 }
 
 /// The answer that the claimed key was given before, if it was used. Another request under the same

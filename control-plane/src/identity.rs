@@ -1,14 +1,23 @@
-//! People and their sign-ins: accounts, passwords, sessions, tokens. What a person may do in a
-//! workspace is not decided here.
+//! People and their sign-ins: accounts, passwords, identity providers, second factors, sessions,
+//! tokens. What a person may do in a workspace is not decided here.
 
+pub mod account;
 pub mod admin;
+pub mod device;
 pub mod jwt;
+pub mod linked;
+pub mod mail_token;
+pub mod mfa;
+pub mod notice;
+pub mod oauth;
 pub mod password;
 pub mod session;
 pub mod throttle;
 pub mod token;
+pub mod totp;
 pub mod user;
 
+pub use device::Device;
 pub use session::{Session, SignIn};
 pub use user::User;
 

@@ -15,6 +15,20 @@ pub fn token() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<32>())
 }
 
+/// The key of a second factor, as long as RFC 4226 recommends.
+pub fn totp_secret() -> [u8; 20] {
+    bytes()
+}
+
+/// A code to write down: 80 random bits in an alphabet without look-alikes, in groups of four.
+pub fn recovery_code() -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
+    let letter = |byte: &u8| char::from(ALPHABET[usize::from(byte & 31)]);
+    let groups: Vec<String> =
+        bytes::<16>().chunks(4).map(|group| group.iter().map(letter).collect()).collect();
+    groups.join("-")
+}
+
 /// A password for an account that a program makes: 128 random bits, easy to paste.
 pub fn password() -> String {
     hex::encode(bytes::<16>())

@@ -1,6 +1,8 @@
 //! Runs jobs as they fall due, and the hourly housekeeping: the one place that knows what each kind
 //! of job does. A stop lets the jobs in hand end; a crash leaves their claims to expire.
 
+mod retention;
+
 use std::time::Duration;
 
 use authsome_shared::id::WorkspaceId;
@@ -13,7 +15,7 @@ use crate::applications::{self, provision};
 use crate::audit::chain;
 use crate::db::Topic;
 use crate::error::Error;
-use crate::identity::{session, throttle};
+use crate::identity::{account, device, mail_token, mfa, oauth, session, throttle};
 use crate::jobs::{self, Claimed, Job};
 use crate::workspaces::{self, Plan, api_limit};
 use crate::{idempotency, revisions};
@@ -22,6 +24,9 @@ const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
 /// Never sleep longer than this: a wake may be lost with a broken connection.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// Between two writes of when sessions were last seen.
+const SEEN: Duration = Duration::from_secs(10);
 
 /// Jobs that run at once: one that waits for a slow upstream must not hold up the mail.
 const PARALLEL: usize = 4;
@@ -38,6 +43,7 @@ impl Worker {
             (0..PARALLEL).map(|_| tokio::spawn(work(app.clone(), stop.clone()))).collect();
         tasks.push(tokio::spawn(keep_house(app.clone(), stop.clone())));
         tasks.push(tokio::spawn(keep_counts(app.clone(), stop.clone())));
+        tasks.push(tokio::spawn(write_seen(app.clone(), stop.clone())));
         Self { tasks }
     }
 
@@ -104,12 +110,24 @@ async fn run_one(app: &App) -> anyhow::Result<bool> {
 
 async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
     match job {
-        Job::Provision { application_id } => provision::attempt(app, application_id).await,
+        Job::Provision { application_id } | Job::Restart { application_id } => {
+            provision::attempt(app, application_id).await
+        }
         Job::SendMail { sealed } => {
             let mail = jobs::open_mail(&app.sealer, sealed)?;
             app.mailer.send(&mail).await
         }
         Job::RepublishPlan { plan, after } => republish(app, *plan, after.as_ref()).await,
+        Job::VerifyEmail { user_id } => {
+            let mut tx = app.db.write().await?;
+            account::send_proof(&mut tx, app, user_id).await?;
+            Ok(tx.commit().await?)
+        }
+        Job::PasswordReset { email } => {
+            let mut tx = app.db.write().await?;
+            account::send_reset(&mut tx, app, email).await?;
+            Ok(tx.commit().await?)
+        }
     }
 }
 
@@ -130,12 +148,21 @@ async fn conclude(app: &App, job: &Claimed, outcome: anyhow::Result<()>) -> anyh
         Err(error) if job.attempts + 1 < policy.attempts => {
             let pause = policy.pause(job.attempts);
             let mut tx = app.db.write().await?;
-            jobs::retry_after(&mut tx, &job.id, pause, &format!("{error:#}")).await?;
+            let reason = format!("{error:#}");
+            if let Job::Provision { application_id } | Job::Restart { application_id } =
+                &job.payload.0
+            {
+                let (attempt, of) = (job.attempts + 1, policy.attempts);
+                provision::tell_failure(&mut tx, application_id, attempt, of, &reason).await?;
+            }
+            jobs::retry_after(&mut tx, &job.id, pause, &reason).await?;
             return Ok(tx.commit().await?);
         }
         Err(error) => {
             tracing::error!(job = %job.id, kind = job.payload.0.kind(), "a job was given up");
-            if let Job::Provision { application_id } = &job.payload.0 {
+            if let Job::Provision { application_id } | Job::Restart { application_id } =
+                &job.payload.0
+            {
                 provision::give_up(app, application_id, &format!("{error:#}")).await?;
             }
         }
@@ -154,7 +181,7 @@ struct Policy {
 impl Policy {
     fn of(app: &App, job: &Job) -> Self {
         match job {
-            Job::Provision { .. } => {
+            Job::Provision { .. } | Job::Restart { .. } => {
                 let settings = &app.config.applications;
                 let millis =
                     i64::try_from(settings.provision_backoff_ms).unwrap_or(i64::MAX / 1024);
@@ -163,7 +190,9 @@ impl Policy {
                     first_pause: TimeDelta::milliseconds(millis),
                 }
             }
-            Job::SendMail { .. } => Self { attempts: 10, first_pause: TimeDelta::seconds(5) },
+            Job::SendMail { .. } | Job::VerifyEmail { .. } | Job::PasswordReset { .. } => {
+                Self { attempts: 10, first_pause: TimeDelta::seconds(5) }
+            }
             // What proxies must know is not given up.
             Job::RepublishPlan { .. } => {
                 Self { attempts: i64::MAX, first_pause: TimeDelta::seconds(1) }
@@ -210,7 +239,12 @@ pub async fn save_counts(app: &App) -> Result<(), Error> {
 
 async fn keep_house(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = housekeeping(&app).await {
+        // Dropped in the middle, what it has committed stands, and the rest is for the next.
+        let kept = tokio::select! {
+            () = stop.cancelled() => return,
+            kept = housekeeping(&app) => kept,
+        };
+        if let Err(error) = kept {
             tracing::warn!(%error, "housekeeping failed; it will be tried again");
         }
         tokio::select! {
@@ -218,6 +252,33 @@ async fn keep_house(app: App, stop: CancellationToken) {
             () = tokio::time::sleep(HOUSEKEEPING) => {}
         }
     }
+}
+
+/// Writes when sessions were last seen, every few seconds and at the end.
+async fn write_seen(app: App, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(SEEN) => {}
+        }
+        if let Err(error) = note_seen(&app).await {
+            tracing::warn!(%error, "when sessions were last seen can't be written");
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// Writes when sessions were last seen. Public for tests.
+pub async fn note_seen(app: &App) -> Result<(), Error> {
+    if app.seen.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.db.write().await?;
+    app.seen.write(&mut tx).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Removes what has had its time. Every replica may do it; doing it twice changes nothing. Public
@@ -229,6 +290,10 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     revisions::prune(&mut tx, before).await?;
     session::prune(&mut tx).await?;
     throttle::prune(&mut tx).await?;
+    device::prune(&mut tx).await?;
+    mail_token::prune(&mut tx).await?;
+    mfa::prune(&mut tx).await?;
+    oauth::prune(&mut tx).await?;
     idempotency::prune(&mut tx).await?;
     api_limit::prune(&mut tx).await?;
     chain::checkpoint(&mut tx, &app.sealer).await?;
@@ -238,5 +303,5 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
         revisions::append(&mut tx, forgotten).await?;
     }
     tx.commit().await?;
-    Ok(())
+    retention::run(app).await
 }

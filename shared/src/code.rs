@@ -32,6 +32,8 @@ codes! {
     InvalidRequest => 400, "invalid_request";
     /// No, unknown, expired or revoked credentials.
     Unauthorized => 401, "unauthorized";
+    /// The first factor was right; `details.mfaToken` and a code finish the sign-in.
+    MfaRequired => 401, "mfa_required";
     /// The plan does not include more of this; `details.limit` and `details.plan` say what it does.
     PlanLimitReached => 402, "plan_limit_reached";
     /// Known caller, insufficient permission.
@@ -48,6 +50,10 @@ codes! {
     AlreadyExists => 409, "already_exists";
     /// The move is not one of the resource's state machine.
     InvalidState => 409, "invalid_state";
+    /// The address has an account that this identity may not sign in to: sign in and link it.
+    LinkRequired => 409, "link_required";
+    /// An account keeps at least one way to sign in.
+    LastSignInMethod => 409, "last_sign_in_method";
     /// The `Idempotency-Key` was used for another request.
     IdempotencyConflict => 409, "idempotency_conflict";
     /// A workspace keeps at least one owner.

@@ -110,12 +110,14 @@ id!(/** A user's place in a workspace, or an invitation to it. */ MemberId, "mem
 id!(/** An application: one customer API behind the proxy. */ ApplicationId, "app_");
 id!(/** An API key. */ KeyId, "key_");
 id!(/** A signed-in session of a user. */ SessionId, "ses_");
+id!(/** An account at an identity provider, linked to a user. */ IdentityId, "idn_");
 id!(/** A background job. */ JobId, "job_");
 id!(/** One request, on either plane. */ RequestId, "req_");
 id!(/** An entry of the audit log. */ AuditEntryId, "aud_");
 id!(/** One proxy, for as long as its data directory lives. */ NodeId, "node_");
 id!(/** One run of a proxy's journal: a new one at each start. */ EpochId, "epo_");
 id!(/** The platform: one database. A proxy follows one platform's revisions only. */ PlatformId, "plt_");
+id!(/** A line of an application's log, or a batch of them. */ LogId, "log_");
 
 #[cfg(test)]
 mod tests {

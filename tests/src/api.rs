@@ -115,6 +115,12 @@ impl Api {
         &self.email
     }
 
+    /// Goes on as whoever a sign-in is of.
+    pub fn be(&mut self, sign_in: &Answer) {
+        self.token = Some(sign_in.text("/token"));
+        self.email = sign_in.text("/user/email");
+    }
+
     /// The same user in a new session.
     pub async fn sign_in_again(&self) -> Self {
         Self::login(&self.urls, &self.email, PASSWORD).await
@@ -156,6 +162,13 @@ impl Api {
         }
         let response = request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}"));
         Answer::read(response).await.expect("a whole answer")
+    }
+
+    /// A `POST` with an `Idempotency-Key`; `None` when no whole answer came.
+    pub async fn try_post(&self, path: &str, key: &str, body: &Value) -> Option<Answer> {
+        let request = self.http.post(self.urls.control() + path).header("idempotency-key", key);
+        let request = request.bearer_auth(self.token.as_deref().unwrap_or_default()).json(body);
+        Answer::read(request.send().await.ok()?).await.ok()
     }
 
     /// A new workspace's id.

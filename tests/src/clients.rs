@@ -45,6 +45,17 @@ pub fn python_with_schemathesis() -> Option<PathBuf> {
     find("schemathesis", tools().join("schemathesis/bin/python3"), &["-c", modules])
 }
 
+/// A program of an npm package.
+pub fn node_tool(name: &str) -> Option<PathBuf> {
+    let program = tools().join("node/node_modules/.bin").join(name);
+    find(name, program, &["--version"])
+}
+
+/// A program of a Python package.
+pub fn python_tool(name: &str) -> Option<PathBuf> {
+    find(name, tools().join("python/bin").join(name), &["--help"])
+}
+
 fn tools() -> PathBuf {
     env::get(env::TOOLS).unwrap_or_default().into()
 }

@@ -3,7 +3,8 @@
 /// A PostgreSQL server on which each platform gets a database of its own; unset: SQLite.
 pub const DATABASE_URL: &str = "E2E_DATABASE_URL";
 
-/// Folder with `node/` (json-server), and the venvs `python/` (httpx) and `schemathesis/`.
+/// Folder with `node/` (json-server, emulate), and the venvs `python/` (httpx, oidc-provider-mock,
+/// aiosmtpd) and `schemathesis/`.
 pub const TOOLS: &str = "E2E_TOOLS";
 
 /// Set: a client that is not installed fails its test instead of skipping it.

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use authsome_control_plane::actor::{Actor, Origin, Permission};
+use authsome_control_plane::actor::{Actor, Permission};
 use authsome_control_plane::app::App;
 use authsome_control_plane::applications::{self, NewApplication, Status};
 use authsome_control_plane::db::Topic;
 use authsome_control_plane::identity::user::NewUser;
-use authsome_control_plane::identity::{admin, session, user};
+use authsome_control_plane::identity::{Device, admin, session, user};
 use authsome_control_plane::serve::ControlPlane;
 use authsome_control_plane::workspaces::{self, NewWorkspace};
 use authsome_control_plane::{error, keys, random};
@@ -109,7 +109,7 @@ async fn sign_up(app: &App, password: &Secret<String>) -> anyhow::Result<(Actor,
             n => EMAIL.replace('@', &format!("{n}@")),
         };
         let new = NewUser { email: email.clone(), password: password.clone(), name: "Demo".into() };
-        match session::register(app, new, &Origin::default()).await {
+        match session::register(app, new, &Device::default()).await {
             Ok((tx, sign_in)) => {
                 tx.commit().await?;
                 let actor = session::authenticate(app, sign_in.token.expose()).await?;

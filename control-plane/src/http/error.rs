@@ -80,6 +80,13 @@ impl From<&Error> for Description {
                 description
             }
             Error::Unauthenticated(_) => Self::new(Code::Unauthorized, message),
+            Error::MfaRequired { token, methods, expires_in } => {
+                let mut description = Self::new(Code::MfaRequired, message);
+                description.details = Some(json!({
+                    "mfaToken": token, "methods": methods, "expiresIn": expires_in,
+                }));
+                description
+            }
             Error::Forbidden(_) => Self::new(Code::Forbidden, message),
             Error::PlanLimit { what, limit, plan } => {
                 let mut description = Self::new(Code::PlanLimitReached, message);

@@ -21,6 +21,7 @@ use super::error::Description;
 use crate::actor;
 use crate::app::App;
 use crate::error::{Error, Violation};
+use crate::identity::Device;
 
 /// Largest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -172,6 +173,23 @@ impl FromRequestParts<App> for ClientAddress {
             .get::<ConnectInfo<SocketAddr>>()
             .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |info| info.0.ip());
         Ok(Self(client_address(peer, &parts.headers, &app.config.server.trusted_proxies)))
+    }
+}
+
+/// Where the caller comes from, for those who sign in.
+#[derive(Debug, Clone)]
+pub struct FromDevice(pub Device);
+
+impl FromRequestParts<App> for FromDevice {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        app: &App,
+    ) -> Result<Self, std::convert::Infallible> {
+        let Origin(origin) = Origin::from_request_parts(parts, app).await?;
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        Ok(Self(Device::new(origin, agent)))
     }
 }
 

@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use ring::digest::{SHA256, digest};
 
+use super::cookie;
 use super::extract::Origin;
 use crate::actor::{Actor, PlatformAccess};
 use crate::app::App;
@@ -19,15 +20,27 @@ pub struct SignedIn(pub Actor);
 
 /// The caller behind the request's access token, while the session stands.
 pub async fn caller(app: &App, parts: &Parts) -> Result<Actor> {
-    let token = bearer(parts)
+    let token = access_token(app, parts)
         .ok_or(Error::Unauthenticated("Send an access token: `Authorization: Bearer …`"))?;
-    session::authenticate(app, token).await
+    let actor = session::authenticate(app, token).await?;
+    if !parts.headers.contains_key(header::AUTHORIZATION) {
+        cookie::check_origin(app, parts)?;
+    }
+    Ok(actor)
+}
+
+/// The bearer's, else a cookie's.
+fn access_token<'a>(app: &App, parts: &'a Parts) -> Option<&'a str> {
+    if parts.headers.contains_key(header::AUTHORIZATION) {
+        return bearer(parts);
+    }
+    cookie::access_token(app, &parts.headers)
 }
 
 /// Whose access token the request shows, if it is one of ours and has not expired; whether the
 /// session still stands is not asked.
 pub fn subject(app: &App, parts: &Parts) -> Option<UserId> {
-    Some(app.tokens.verify(bearer(parts)?, app.clock.now())?.sub)
+    Some(app.tokens.verify(access_token(app, parts)?, app.clock.now())?.sub)
 }
 
 impl FromRequestParts<App> for SignedIn {

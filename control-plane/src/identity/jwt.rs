@@ -1,11 +1,14 @@
-//! `EdDSA` for `jsonwebtoken`, on ring: the library's own back ends bring an RSA crate with a known
-//! timing weakness or a second C library. Only what we sign with is provided; any other algorithm
-//! is refused.
+//! Signatures for `jsonwebtoken`, on ring: the library's own back ends bring an RSA crate with a known
+//! timing weakness or a second C library. We sign with `EdDSA`; of providers' id tokens RS256 and ES256
+//! are verified, which every `OpenID` provider offers one of. Any other algorithm is refused.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
-use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256,
+    RsaPublicKeyComponents, UnparsedPublicKey,
+};
 use signature::{Signer, Verifier};
 
 static PROVIDER: CryptoProvider = CryptoProvider {
@@ -33,17 +36,30 @@ impl JwtSigner for EdDsaSigner {
     }
 }
 
-struct EdDsaVerifier(UnparsedPublicKey<Vec<u8>>);
+/// A public key, of the one algorithm that it is used with.
+enum PublicKey {
+    EdDsa(UnparsedPublicKey<Vec<u8>>),
+    Es256(UnparsedPublicKey<Vec<u8>>),
+    Rs256(RsaPublicKeyComponents<Vec<u8>>),
+}
 
-impl Verifier<Vec<u8>> for EdDsaVerifier {
+impl Verifier<Vec<u8>> for PublicKey {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
-        self.0.verify(message, signature).map_err(|_| signature::Error::new())
+        let verified = match self {
+            Self::EdDsa(key) | Self::Es256(key) => key.verify(message, signature),
+            Self::Rs256(key) => key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+        };
+        verified.map_err(|_| signature::Error::new())
     }
 }
 
-impl JwtVerifier for EdDsaVerifier {
+impl JwtVerifier for PublicKey {
     fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDSA
+        match self {
+            Self::EdDsa(_) => Algorithm::EdDSA,
+            Self::Es256(_) => Algorithm::ES256,
+            Self::Rs256(_) => Algorithm::RS256,
+        }
     }
 }
 
@@ -59,9 +75,23 @@ fn new_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSig
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the library's signature")]
 fn new_verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
-    if *algorithm != Algorithm::EdDSA {
-        return Err(ErrorKind::InvalidAlgorithm.into());
-    }
-    let public = key.try_get_as_bytes()?.to_vec();
-    Ok(Box::new(EdDsaVerifier(UnparsedPublicKey::new(&ED25519, public))))
+    let public = match (algorithm, key.kind()) {
+        (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(bytes)) => {
+            PublicKey::EdDsa(UnparsedPublicKey::new(&ED25519, bytes.clone()))
+        }
+        (Algorithm::ES256, DecodingKeyKind::SecretOrDer(bytes)) => {
+            PublicKey::Es256(UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, bytes.clone()))
+        }
+        (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+            PublicKey::Rs256(RsaPublicKeyComponents { n: whole(n), e: whole(e) })
+        }
+        _ => return Err(ErrorKind::InvalidAlgorithm.into()),
+    };
+    Ok(Box::new(public))
+}
+
+/// Some providers pad with a zero byte, which ring refuses.
+fn whole(number: &[u8]) -> Vec<u8> {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number[zeros..].to_vec()
 }

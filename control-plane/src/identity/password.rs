@@ -1,5 +1,6 @@
 //! Password hashing with Argon2id, off the async threads and a bounded number at a time (19 MiB
-//! each). Checking a password of an account that does not exist takes as long as of one that does.
+//! each). Whoever comes when the queue is full is told to come back, so that a flood holds up nobody
+//! for long. Checking a password of an account that does not exist takes as long as of one that does.
 
 use std::sync::{Arc, LazyLock};
 
@@ -20,9 +21,14 @@ static NOBODY: LazyLock<String> = LazyLock::new(|| {
 /// At most this many are computed at once.
 const PARALLEL: usize = 4;
 
+/// At most this many wait for their turn: some seconds of work.
+const WAITING: usize = 400;
+
 #[derive(Debug)]
 pub struct Passwords {
     permits: Arc<Semaphore>,
+    /// Those computed and those that wait.
+    places: Arc<Semaphore>,
 }
 
 impl Default for Passwords {
@@ -33,7 +39,10 @@ impl Default for Passwords {
 
 impl Passwords {
     pub fn new() -> Self {
-        Self { permits: Arc::new(Semaphore::new(PARALLEL)) }
+        Self {
+            permits: Arc::new(Semaphore::new(PARALLEL)),
+            places: Arc::new(Semaphore::new(PARALLEL + WAITING)),
+        }
     }
 
     /// The PHC string of a new hash.
@@ -58,10 +67,13 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T> {
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| Error::Unavailable(anyhow!("too many passwords wait to be hashed")))?;
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(Error::internal)?;
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(permit);
+            drop((permit, place));
             result
         });
         done.await.context("hashing a password").and_then(|result| result).map_err(Error::Internal)

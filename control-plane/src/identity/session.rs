@@ -1,20 +1,29 @@
 //! Sessions: made at sign-in, prolonged by refresh tokens that each work once, ended by sign-out.
 //! A refresh token presented twice ends its session: one of the two holders has stolen it.
+//!
+//! Signing in opens its own transactions, because hashing must not hold one and a count of guesses
+//! must stand. The last one, with the effect, goes to the caller uncommitted.
+
+mod list;
 
 use authsome_shared::id::{SessionId, UserId};
 use authsome_shared::secret::Secret;
 use chrono::TimeDelta;
 use serde_json::json;
 
+pub use list::{Overview, Seen, list, revoke_one};
+
+use super::device::{self, Device};
+use super::throttle::{self, Subject};
 use super::token::{OneTimeToken, digest};
 use super::user::{self, NewUser, User};
-use super::{admin, throttle};
+use super::{account, admin, mfa};
 use crate::actor::{Actor, Origin};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::{execute, fetch_optional, idempotency};
+use crate::{execute, fetch_all, fetch_optional, idempotency};
 
 /// What a sign-in gives.
 #[derive(Debug)]
@@ -33,20 +42,23 @@ pub struct Session {
     pub user_id: UserId,
 }
 
+/// What a session says of a sign-in by password.
+pub const PASSWORD: &str = "password";
+
 const WRONG_CREDENTIALS: Error = Error::Unauthenticated("Wrong e-mail address or password");
 const WRONG_REFRESH: Error = Error::Unauthenticated("The refresh token is invalid or expired");
 
-/// Creates the account and signs it in. Hashing takes place outside of any transaction, which is
-/// why this and [`login`] open their own; the one with the effect is the caller's to commit.
-pub async fn register(app: &App, new: NewUser, origin: &Origin) -> Result<(Tx, SignIn)> {
+/// Creates the account and signs it in.
+pub async fn register(app: &App, new: NewUser, device: &Device) -> Result<(Tx, SignIn)> {
     new.check()?;
     let hash = app.passwords.hash(new.password.clone()).await?;
     let mut tx = idempotency::begin(app).await?;
     let user = user::create(&mut tx, &new, &hash).await?;
     let after = json!({ "email": user.email, "name": user.name });
-    let entry = Entry::by_user(&user.id, &user.email, origin, "user.registered");
+    let entry = Entry::by_user(&user.id, &user.email, &device.origin, "user.registered");
     tx.audit(entry.on("user", &user.id).after(after));
-    let sign_in = open(&mut tx, app, user, origin).await?;
+    account::ask_for_proof(&mut tx, &user).await?;
+    let sign_in = open(&mut tx, app, user, PASSWORD, device).await?;
     Ok((tx, sign_in))
 }
 
@@ -55,32 +67,62 @@ pub async fn login(
     app: &App,
     email: &str,
     password: Secret<String>,
-    origin: &Origin,
+    device: &Device,
 ) -> Result<(Tx, SignIn)> {
-    let subject = user::normalise_email(email);
-    if !user::is_email(&subject) {
+    let email = user::normalise_email(email);
+    if !user::is_email(&email) {
         // Has no account, and may hold what the databases refuse as text.
         app.passwords.verify(password, None).await?;
         return Err(WRONG_CREDENTIALS);
     }
     let mut tx = app.db.write().await?;
+    let subject = if device::is_known(&mut tx, &email, device).await? {
+        Subject::password_from(&email, device)
+    } else {
+        Subject::password(&email)
+    };
     let allowed = throttle::count_attempt(&mut tx, &app.config.identity, &subject).await;
     tx.commit().await?;
     allowed?;
 
     let mut tx = app.db.read().await?;
-    let (user, hash) = user::by_email(&mut tx, &subject).await?.unzip();
+    let (user, hash) = user::by_email(&mut tx, &email).await?.unzip();
     drop(tx);
-    let matches = app.passwords.verify(password, hash).await?;
+    let matches = app.passwords.verify(password, hash.flatten()).await?;
     let Some(user) = user.filter(|_| matches) else { return Err(WRONG_CREDENTIALS) };
 
     let mut tx = idempotency::begin(app).await?;
     throttle::clear(&mut tx, &subject).await?;
-    let sign_in = open(&mut tx, app, user, origin).await?;
+    begin(tx, app, user, PASSWORD, device).await
+}
+
+/// Goes on after the first factor: signs in, or asks for the second factor. That asking is an error
+/// to the caller, and committed here.
+pub async fn begin(
+    mut tx: Tx,
+    app: &App,
+    user: User,
+    method: &str,
+    device: &Device,
+) -> Result<(Tx, SignIn)> {
+    if mfa::is_on(&mut tx, &user.id).await? {
+        let asked = mfa::ask(&mut tx, &user.id, method).await?;
+        idempotency::let_go(&mut tx).await?;
+        tx.commit().await?;
+        return Err(asked);
+    }
+    let sign_in = open(&mut tx, app, user, method, device).await?;
     Ok((tx, sign_in))
 }
 
-async fn open(tx: &mut Tx, app: &App, user: User, origin: &Origin) -> Result<SignIn> {
+/// A new session of somebody who has shown all that must be shown.
+pub async fn open(
+    tx: &mut Tx,
+    app: &App,
+    user: User,
+    method: &str,
+    device: &Device,
+) -> Result<SignIn> {
     let now = tx.now();
     let session = SessionId::new();
     let lifetime = TimeDelta::days(app.config.identity.refresh_token_days.into());
@@ -88,15 +130,20 @@ async fn open(tx: &mut Tx, app: &App, user: User, origin: &Origin) -> Result<Sig
     execute!(
         tx,
         sqlx::query(
-            "insert into sessions (id, user_id, created_at, expires_at) values ($1, $2, $3, $4)"
+            "insert into sessions (id, user_id, method, address, user_agent, created_at, \
+             last_seen_at, expires_at) values ($1, $2, $3, $4, $5, $6, $6, $7)"
         )
         .bind(&session)
         .bind(&user.id)
+        .bind(method)
+        .bind(device.address().to_string())
+        .bind(&device.user_agent)
         .bind(now)
         .bind(now + lifetime)
     )?;
-    let entry = Entry::by_user(&user.id, &user.email, origin, "session.created");
-    tx.audit(entry.on("session", &session));
+    let entry = Entry::by_user(&user.id, &user.email, &device.origin, "session.created");
+    tx.audit(entry.on("session", &session).after(json!({ "method": method })));
+    device::remember(tx, &user.id, device).await?;
     issue(tx, app, user, &session).await
 }
 
@@ -119,8 +166,9 @@ async fn issue(tx: &mut Tx, app: &App, user: User, session: &SessionId) -> Resul
     )?;
     execute!(
         tx,
-        sqlx::query("update sessions set expires_at = $1 where id = $2")
+        sqlx::query("update sessions set expires_at = $1, last_seen_at = $2 where id = $3")
             .bind(expires_at)
+            .bind(now)
             .bind(session)
     )?;
     let expires_in = settings.access_token_seconds;
@@ -129,7 +177,7 @@ async fn issue(tx: &mut Tx, app: &App, user: User, session: &SessionId) -> Resul
 }
 
 /// Trades a refresh token for a new pair. Of parallel attempts one wins; the others count as reuse
-/// and end the session. The transaction is the caller's to commit.
+/// and end the session, the winner's new pair included. The transaction is the caller's to commit.
 pub async fn refresh(app: &App, refresh_token: &Secret<String>) -> Result<(Tx, SignIn)> {
     let token = digest(refresh_token.expose());
     let mut tx = idempotency::begin(app).await?;
@@ -207,6 +255,31 @@ pub async fn revoke(tx: &mut Tx, actor: &Actor, session: &SessionId) -> Result<(
     Ok(())
 }
 
+/// Ends an account's sessions, but for `keep`; how many those were. `why` is the audit entry that each
+/// is filed as.
+pub async fn revoke_all(
+    tx: &mut Tx,
+    user: &UserId,
+    keep: Option<&SessionId>,
+    why: &Entry,
+) -> Result<usize> {
+    let now = tx.now();
+    let ended: Vec<(SessionId,)> = fetch_all!(
+        tx,
+        sqlx::query_as(
+            "update sessions set revoked_at = $1 where user_id = $2 and revoked_at is null \
+             and id <> $3 returning id"
+        )
+        .bind(now)
+        .bind(user)
+        .bind(keep.map_or("", SessionId::as_str))
+    )?;
+    for (session,) in &ended {
+        tx.audit(why.clone().on("session", session));
+    }
+    Ok(ended.len())
+}
+
 /// The caller behind an access token, while the session stands.
 pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
     const INVALID: Error = Error::Unauthenticated("The access token is invalid or expired");
@@ -227,6 +300,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
         .bind(now)
     )?;
     let (user_id, email, platform_admin) = row.ok_or(INVALID)?;
+    app.seen.note(&claims.sid, now);
     let origin = Origin::default();
     Ok(Actor { user_id, session_id: claims.sid, email, platform_admin, origin })
 }

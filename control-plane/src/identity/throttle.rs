@@ -3,19 +3,65 @@
 //! memory, per replica).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
+use authsome_shared::id::UserId;
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
+use super::device::{Device, network};
 use crate::config::Identity;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::{execute, fetch_one};
 
+/// What guesses are counted against. The text names it in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject(String);
+
+impl Subject {
+    /// Passwords of the account of an e-mail address, guessed from addresses that it never signed
+    /// in from; all of them together.
+    pub fn password(email: &str) -> Self {
+        Self(format!("password:{email}"))
+    }
+
+    /// The same from one address that it has signed in from: counted apart, so that strangers can't
+    /// lock the owner out.
+    pub fn password_from(email: &str, device: &Device) -> Self {
+        Self(format!("password:{email}@{}", device.network()))
+    }
+
+    /// The old password, asked of a signed-in account.
+    pub fn confirmation(user: &UserId) -> Self {
+        Self(format!("confirmation:{user}"))
+    }
+
+    /// Codes of the second factor, recovery codes included. Guessing them takes the first factor.
+    pub fn code(user: &UserId) -> Self {
+        Self(format!("code:{user}"))
+    }
+
+    /// Mails that anybody may ask for.
+    pub fn mail(email: &str) -> Self {
+        Self(format!("mail:{email}"))
+    }
+}
+
 /// Counts an attempt on an account; refuses it when the window's allowance is used up. Commit this
 /// before the password is checked.
-pub async fn count_attempt(tx: &mut Tx, settings: &Identity, subject: &str) -> Result<()> {
+pub async fn count_attempt(tx: &mut Tx, settings: &Identity, subject: &Subject) -> Result<()> {
+    let limit = i64::from(settings.max_failed_logins);
+    count_up_to(tx, settings, subject, limit).await
+}
+
+/// The same with an allowance of its own.
+pub async fn count_up_to(
+    tx: &mut Tx,
+    settings: &Identity,
+    subject: &Subject,
+    limit: i64,
+) -> Result<()> {
     let now = tx.now();
     let window_ends = now + TimeDelta::seconds(settings.failed_login_window_seconds.into());
     let (failures, window_ends_at): (i64, DateTime<Utc>) = fetch_one!(
@@ -29,20 +75,21 @@ pub async fn count_attempt(tx: &mut Tx, settings: &Identity, subject: &str) -> R
                                      else login_throttles.window_ends_at end \
              returning failures, window_ends_at"
         )
-        .bind(subject)
+        .bind(&subject.0)
         .bind(window_ends)
         .bind(now)
     )?;
-    if failures > i64::from(settings.max_failed_logins) {
+    if failures > limit {
         let retry_after = (window_ends_at - now).num_seconds().max(1).unsigned_abs();
         return Err(Error::RateLimited { retry_after });
     }
     Ok(())
 }
 
-/// The account signed in: its count starts anew.
-pub async fn clear(tx: &mut Tx, subject: &str) -> Result<()> {
-    execute!(tx, sqlx::query("delete from login_throttles where subject = $1").bind(subject))?;
+/// The guess was right: the count starts anew.
+pub async fn clear(tx: &mut Tx, subject: &Subject) -> Result<()> {
+    let delete = "delete from login_throttles where subject = $1";
+    execute!(tx, sqlx::query(delete).bind(&subject.0))?;
     Ok(())
 }
 
@@ -60,6 +107,8 @@ pub enum Attempt {
     Login,
     /// Any call without a token of ours.
     Request,
+    /// A token out of a mail's link, or a mail with one.
+    MailToken,
 }
 
 /// Attempts per client address and minute. Fixed windows: simple, and exact enough for a guard.
@@ -68,6 +117,7 @@ pub struct AddressLimits {
     registrations: u32,
     logins: u32,
     requests: u32,
+    mail_tokens: u32,
     windows: Mutex<Windows>,
 }
 
@@ -103,6 +153,7 @@ impl AddressLimits {
             registrations: settings.registrations_per_minute,
             logins: settings.logins_per_minute,
             requests: settings.anonymous_requests_per_minute,
+            mail_tokens: settings.mail_tokens_per_minute,
             windows: Mutex::new(Windows { of: HashMap::new(), sweep_at: SWEEP_AT }),
         }
     }
@@ -113,6 +164,7 @@ impl AddressLimits {
             Attempt::Register => self.registrations,
             Attempt::Login => self.logins,
             Attempt::Request => self.requests,
+            Attempt::MailToken => self.mail_tokens,
         };
         let mut windows = self.windows.lock();
         windows.sweep(now);
@@ -127,14 +179,6 @@ impl AddressLimits {
         }
         window.count += 1;
         Ok(())
-    }
-}
-
-/// One customer holds a whole IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
     }
 }
 

@@ -10,4 +10,5 @@ mod guards;
 mod jobs;
 mod node;
 mod probe;
+mod retention;
 mod support;

@@ -3,6 +3,7 @@
 mod admins;
 mod alone;
 mod api_description;
+mod applications;
 mod bad_input;
 mod canary;
 mod chaos;
@@ -13,7 +14,10 @@ mod explain;
 mod faults;
 mod fleet;
 mod http2_upstream;
+mod idempotency;
 mod limits;
+mod mail;
+mod oauth;
 mod operations;
 mod quickstart;
 mod revocation;

@@ -65,17 +65,6 @@ pub struct Operation {
 
 /// Operations (with an empty field) and fields that are not there.
 pub const NOT_YET: &[(&str, &str, &str)] = &[
-    ("POST", "/applications/{applicationId}/restart", ""),
-    ("GET", "/applications/{applicationId}/logs", ""),
-    ("GET", "/applications/{applicationId}/metrics", ""),
-    ("GET", "/applications/{applicationId}", "resources.cpuLimit"),
-    ("GET", "/applications/{applicationId}", "resources.memoryLimit"),
-    ("GET", "/applications/{applicationId}", "resources.storageLimit"),
-    ("GET", "/applications/{applicationId}", "resources.replicas"),
-    ("GET", "/applications/{applicationId}", "metrics.mau"),
-    ("GET", "/applications/{applicationId}", "metrics.apiRequests"),
-    ("GET", "/applications/{applicationId}", "metrics.avgLatency"),
-    ("GET", "/applications/{applicationId}", "metrics.uptime"),
     ("POST", "/applications/{applicationId}/webhooks", ""),
     // Billing.
     ("GET", "/workspaces/{workspaceId}/invoices", ""),

@@ -43,6 +43,9 @@ const TABLE: &[(&str, Expected)] = &[
     ("update_application", [200, 200, 200, 403, 403, 404, 401]),
     ("delete_application", [204, 204, 204, 403, 403, 404, 401]),
     ("restore_application", [200, 200, 200, 404, 404, 404, 401]),
+    ("restart_application", [202, 202, 202, 403, 403, 404, 401]),
+    ("get_application_logs", MEMBERS),
+    ("get_application_metrics", MEMBERS),
     ("create_key", [201, 201, 201, 403, 403, 404, 401]),
     ("list_keys", [200, 200, 200, 403, 403, 404, 401]),
     ("revoke_key", [204, 204, 204, 403, 403, 404, 401]),
@@ -66,6 +69,34 @@ const TABLE: &[(&str, Expected)] = &[
     ("forget_proxy", PLATFORM_ADMINS),
     ("list_users", PLATFORM_ADMINS),
     ("update_user", PLATFORM_ADMINS),
+    ("update_me", ANYBODY_SIGNED_IN),
+    ("list_sessions", ANYBODY_SIGNED_IN),
+    // Nobody has this session; `auth::sessions` has the rest.
+    ("revoke_session", [404, 404, 404, 404, 404, 404, 401]),
+    ("revoke_other_sessions", [204, 204, 204, 204, 204, 204, 401]),
+    ("forgot_password", [202; 7]),
+    // Judged by the token, as the next; `auth::password` and `auth::email` have the rest.
+    ("reset_password", [400; 7]),
+    ("change_password", [204, 204, 204, 204, 204, 204, 401]),
+    ("verify_email", [400; 7]),
+    ("send_verification", [202, 202, 202, 202, 202, 202, 401]),
+    ("change_email", [202, 202, 202, 202, 202, 202, 401]),
+    ("login_totp", [401; 7]),
+    ("get_totp", ANYBODY_SIGNED_IN),
+    ("enrol_totp", [201, 201, 201, 201, 201, 201, 401]),
+    // Wrong codes; `auth::totp` has the rest.
+    ("confirm_totp", [400, 400, 400, 400, 400, 400, 401]),
+    ("disable_totp", [409, 409, 409, 409, 409, 409, 401]),
+    ("renew_recovery_codes", [409, 409, 409, 409, 409, 409, 401]),
+    ("list_providers", [200; 7]),
+    // No provider is configured; `auth::oauth` has the rest.
+    ("start_oauth", [404; 7]),
+    ("finish_oauth", [404; 7]),
+    ("exchange_oauth_code", [400; 7]),
+    ("list_identities", ANYBODY_SIGNED_IN),
+    ("begin_link", [404, 404, 404, 404, 404, 404, 401]),
+    ("confirm_link", [400, 400, 400, 400, 400, 400, 401]),
+    ("unlink_identity", [404, 404, 404, 404, 404, 404, 401]),
 ];
 
 /// What is open to the platform's admins is open to them alone, and nothing else is because of it:
@@ -137,6 +168,10 @@ impl Scene {
                 let path = format!("/control/v1/workspaces/{}", scene.workspace);
                 owner.delete(&path).await.is(204);
             }
+            // Only an active one can be restarted.
+            "restart_application" => {
+                app.run_due().await;
+            }
             "restore_application" => {
                 let application = scene.application.as_ref().unwrap();
                 let path = format!("/control/v1/applications/{application}");
@@ -161,19 +196,23 @@ impl Scene {
 
     pub fn path(&self, template: &str) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
-        template
+        let path = template
             .replace("{workspaceId}", &self.workspace)
             .replace("{applicationId}", &part(&self.application))
             .replace("{keyId}", &part(&self.key))
             .replace("{memberId}", &part(&self.member))
             .replace("{proxyId}", &part(&self.proxy))
             .replace("{userId}", &self.user)
-            .replace("{plan}", "enterprise")
+            .replace("{plan}", "enterprise");
+        // What no scene has.
+        path.replace(['{', '}'], "")
     }
 
     /// A body with what stands in it for what the scene has.
     pub fn filled(&self, body: &Value) -> Value {
-        serde_json::from_str(&self.path(&body.to_string())).unwrap()
+        let mut text = body.to_string();
+        text = text.replace("{memberId}", self.member.as_deref().unwrap_or_default());
+        serde_json::from_str(&text).unwrap()
     }
 
     async fn send(&self, caller: &Client, method: &str, template: &str, body: Value) -> u16 {
@@ -200,6 +239,19 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "transfer_ownership" => json!({ "memberId": "{memberId}" }),
         "suspend_workspace" => json!({ "reason": "Because" }),
         "replace_plan" => plan(),
+        "update_me" => json!({ "name": "Named" }),
+        "forgot_password" => json!({ "email": format!("forgot{n}@example.com") }),
+        "reset_password" => json!({ "token": "mt_none", "password": PASSWORD }),
+        "change_password" => json!({ "currentPassword": PASSWORD, "newPassword": PASSWORD }),
+        "verify_email" => json!({ "token": "mt_none" }),
+        "change_email" => {
+            json!({ "email": format!("changed{n}@example.com"), "password": PASSWORD })
+        }
+        "login_totp" => json!({ "mfaToken": "mfa_none", "code": "000000" }),
+        "confirm_totp" | "renew_recovery_codes" => json!({ "code": "none" }),
+        "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
+        "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
+        "begin_link" => json!({ "provider": "google" }),
         _ => json!({}),
     }
 }
@@ -214,7 +266,11 @@ fn plan() -> Value {
 
 #[tokio::test]
 async fn every_operation_is_open_to_exactly_these() {
-    let app = TestApp::with(|config| config.identity.logins_per_minute = 1_000).await;
+    let app = TestApp::with(|config| {
+        config.identity.logins_per_minute = 1_000;
+        config.identity.mail_tokens_per_minute = 1_000;
+    })
+    .await;
     app.leave_jobs();
     let owner = app.sign_up("owner").await;
     let member = app.sign_up("member").await;

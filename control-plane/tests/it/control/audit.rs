@@ -39,20 +39,27 @@ async fn run(app: &TestApp, sql: &'static str) {
 
 #[tokio::test]
 async fn every_operation_that_changes_something_is_logged() {
-    let app = TestApp::with(|config| config.identity.logins_per_minute = 1_000).await;
+    let app = TestApp::with(|config| {
+        config.identity.logins_per_minute = 1_000;
+        config.identity.mail_tokens_per_minute = 1_000;
+    })
+    .await;
     app.leave_jobs();
-    let owner = app.sign_up("owner").await;
+    let mut owner = app.sign_up("owner").await;
     let bystander = app.sign_up("bystander").await;
     let mut logged = 0;
     for (n, (template, method, operation)) in operations().into_iter().enumerate() {
         let id = text(&operation["operationId"]);
-        // A refresh changes nothing but its own tokens.
-        if method == "GET" || id == "refresh" {
+        // A refresh changes nothing but its own tokens; a forgotten password is logged by the job
+        // that finds its account.
+        if method == "GET" || ["refresh", "forgot_password"].contains(&id.as_str()) {
             continue;
         }
+        // Anew each time: some operations end sessions.
+        let login = json!({ "email": owner.email(), "password": PASSWORD });
+        owner.be(&app.anonymous().post("/control/v1/auth/login", login.clone()).await.json(200));
         let scene = Scene::of(&app, &owner, &bystander, &template, &id).await;
         let mut caller = owner.clone();
-        let login = json!({ "email": owner.email(), "password": PASSWORD });
         caller.be(&app.anonymous().post("/control/v1/auth/login", login).await.json(200));
         let before = app.number("select count(*) from audit_entries").await;
         let body = body(&id, 1_000 + n, &caller.refresh_token);

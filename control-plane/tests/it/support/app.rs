@@ -13,7 +13,7 @@ use authsome_shared::clock::Clock;
 use authsome_shared::id::MemberId;
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +102,22 @@ impl TestApp {
         });
         let signed_in = client.post("/control/v1/auth/register", body).await.json(201);
         client.be(&signed_in);
+        self.forget_proof(&client.id()).await;
         client
+    }
+
+    /// Drops the mail that asks a new account to prove its address; most tests don't care.
+    async fn forget_proof(&self, user: &str) {
+        let mut tx = self.write().await;
+        execute!(
+            tx,
+            sqlx::query(
+                "delete from jobs where kind = 'verify_email' and payload ->> 'userId' = $1"
+            )
+            .bind(user)
+        )
+        .unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// An account that may see the platform's own pages.
@@ -193,6 +208,33 @@ impl TestApp {
         let Ok(entries) = std::fs::read_dir(self.dir.path().join("mail")) else { return vec![] };
         let paths: BTreeSet<_> = entries.map(|entry| entry.unwrap().path()).collect();
         paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    }
+
+    /// The token in the link of the newest mail about something.
+    pub fn mail_token(&self, subject: &str) -> String {
+        let mails = self.mails();
+        let mail = mails.iter().rfind(|mail| mail.contains(subject));
+        let mail = mail.unwrap_or_else(|| panic!("no mail about {subject}: {mails:?}"));
+        let (_, token) = mail.split_once("?token=").expect("a link");
+        token.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// What an authenticator shows now, of the answer to an enrolment.
+    pub fn code(&self, enrolment: &Value) -> String {
+        self.code_at(enrolment, TimeDelta::zero())
+    }
+
+    /// The same, by a clock that is off.
+    pub fn code_at(&self, enrolment: &Value, off: TimeDelta) -> String {
+        let secret = enrolment["secret"].as_str().expect("a secret");
+        let key = totp_rs::Secret::try_from_base32(secret).expect("base 32");
+        let totp = totp_rs::Builder::new().with_secret(key).build_noncompliant();
+        totp.generate((self.now() + off).timestamp().unsigned_abs()).to_string()
+    }
+
+    /// Writes when sessions were last seen.
+    pub async fn note_seen(&self) {
+        worker::note_seen(&self.app).await.unwrap();
     }
 
     /// The token in the newest invitation's link.

@@ -15,7 +15,8 @@ async fn the_account_is_shown_without_its_password() {
     assert_eq!(
         me,
         json!({
-            "id": ada.id(), "email": "ada@example.com", "name": "ada", "platformAdmin": false,
+            "id": ada.id(), "email": "ada@example.com", "name": "ada", "emailVerified": false,
+            "platformAdmin": false,
             "createdAt": "2026-03-10T12:00:00Z",
         })
     );
@@ -46,6 +47,7 @@ async fn tokens_survive_a_restart() {
 #[tokio::test]
 async fn replicas_that_start_on_a_new_database_at_once_agree() {
     let app = TestApp::new().await;
+    app.leave_jobs();
     let mut tx = app.write().await;
     for sql in ["delete from signing_keys", "delete from revisions", "delete from platform"] {
         execute!(tx, sqlx::query(sql)).unwrap();

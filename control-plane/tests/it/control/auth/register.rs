@@ -9,6 +9,7 @@ const PATH: &str = "/control/v1/auth/register";
 #[tokio::test]
 async fn registering_signs_in() {
     let app = TestApp::new().await;
+    app.leave_jobs();
     let body = json!({ "email": " Ada@Example.com ", "password": "analytical", "name": " Ada " });
     let answer = app.anonymous().post(PATH, body).await.json(201);
     assert_eq!(fields(&answer), ["expiresIn", "refreshToken", "token", "user"]);
@@ -69,6 +70,7 @@ async fn an_address_has_one_account() {
 #[tokio::test]
 async fn of_parallel_registrations_of_an_address_one_counts() {
     let app = TestApp::new().await;
+    app.leave_jobs();
     let anybody = app.anonymous();
     let body = json!({ "email": "ada@example.com", "password": "analytical", "name": "Ada" });
     let answers = join_all((0..6).map(|_| anybody.post(PATH, body.clone()))).await;
@@ -79,6 +81,7 @@ async fn of_parallel_registrations_of_an_address_one_counts() {
 #[tokio::test]
 async fn an_address_registers_only_so_often() {
     let app = TestApp::with(|config| config.identity.registrations_per_minute = 3).await;
+    app.leave_jobs();
     let eve = app.anonymous();
     // Invalid ones count too, and are cheaper here.
     for _ in 0..3 {
