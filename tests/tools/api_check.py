@@ -23,10 +23,18 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PASSWORD = "correct horse battery"
 
-# What would end what the other calls need is called with made-up ids, and with a sign-in of its own.
-ENDING = {
+# What ends sessions is called by itself, with a sign-in of its own.
+SESSIONS = {
     "logout": "ends the caller's session",
     "refresh": "a token that is sent twice ends its session",
+    "revoke_session": "ends a session, maybe the caller's",
+    "revoke_other_sessions": "ends those of the other calls",
+    "change_password": "the same",
+    "change_email": "the account would have another address at the next sign-in",
+}
+
+# What ends what the other calls are about is called with made-up ids.
+ENDING = {
     "delete_workspace": "the other calls are about this very workspace",
     "delete_application": "the same of the application",
     "remove_member": "the same of the member",
@@ -67,19 +75,22 @@ def main(data_dir, examples):
         if checked.returncode != 0:
             failed.append("description")
 
-    others = [argument for id in ENDING for argument in ("--exclude-operation-id", id)]
-    ending = [argument for id in ENDING for argument in ("--include-operation-id", id)]
+    def only(*operations):
+        return [argument for id in operations for argument in ("--include-operation-id", id)]
+
+    def but(*operations):
+        return [argument for id in operations for argument in ("--exclude-operation-id", id)]
+
     every = ["--phases", "examples,coverage,fuzzing", "--max-examples", examples]
     runs = [
-        ("each operation", api.token, "schemathesis.toml", every + others),
-        ("what ends something", api.post("/auth/login", login)["token"],
-         "schemathesis-anything.toml", every + ending),
-        ("one after the other", api.token, "schemathesis-anything.toml",
-         ["--phases", "stateful", "--max-examples", examples,
-          "--exclude-operation-id", "logout", "--exclude-operation-id", "refresh"]),
+        ("each operation", "schemathesis.toml", every + but(*ENDING, *SESSIONS)),
+        ("one after the other", "schemathesis-anything.toml",
+         ["--phases", "stateful", "--max-examples", examples, *but(*SESSIONS)]),
+        ("what ends something", "schemathesis-anything.toml", every + only(*ENDING, *SESSIONS)),
     ]
-    for name, token, config, arguments in runs:
+    for name, config, arguments in runs:
         print(f"== {name}", flush=True)
+        token = Api(quickstart["controlUrl"]).post("/auth/login", login)["token"]
         command = [Path(sys.executable).parent / "schemathesis", "--config-file", HERE / config,
                    "run", api.base + "/openapi.json", "--continue-on-failure", *arguments]
         done = subprocess.run(command, env={**os.environ, **known, "API_TOKEN": token},
