@@ -50,6 +50,12 @@ pub fn webhook_libraries() -> Option<[(PathBuf, PathBuf); 2]> {
     Some([(node, folder.clone()), (python, folder)])
 }
 
+/// A Python that has schemathesis, and validators of descriptions.
+pub fn python_with_schemathesis() -> Option<PathBuf> {
+    let modules = "import schemathesis, openapi_spec_validator, jsonschema";
+    find("schemathesis", tools().join("schemathesis/bin/python3"), &["-c", modules])
+}
+
 /// A program of an npm package.
 pub fn node_tool(name: &str) -> Option<PathBuf> {
     let program = tools().join("node/node_modules/.bin").join(name);

@@ -59,6 +59,11 @@ impl Platform {
         self.data.path()
     }
 
+    /// Of the database that it was given, if any.
+    pub fn database_url(&self) -> Option<String> {
+        self.database.as_ref().map(Database::url)
+    }
+
     pub fn quickstart_file(&self) -> PathBuf {
         self.data.path().join("quickstart.json")
     }

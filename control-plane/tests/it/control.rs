@@ -6,6 +6,7 @@ mod applications;
 mod audit;
 mod auth;
 mod cors;
+mod docs;
 mod hygiene;
 mod idempotency;
 mod invitations;
