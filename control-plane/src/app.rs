@@ -11,6 +11,7 @@ use authsome_shared::secret::Secret;
 use crate::applications::{self, Seals};
 use crate::config::{Config, given};
 use crate::db::Db;
+use crate::identity::gate::Gate;
 use crate::identity::oauth::Providers;
 use crate::identity::password::Passwords;
 use crate::identity::session::Seen;
@@ -36,6 +37,8 @@ pub struct State {
     pub address_limits: AddressLimits,
     /// What is known of identity providers.
     pub providers: Providers,
+    /// Where guesses queue.
+    pub gate: Gate,
     /// When sessions were last seen, until it is written.
     pub seen: Seen,
     pub mailer: Mailer,
@@ -72,6 +75,7 @@ impl App {
         tx.commit().await?;
         let mailer = Mailer::new(&config.mail, &config.server.data_dir)?;
         let address_limits = AddressLimits::new(&config.identity);
+        let gate = Gate::new(config.database.max_connections);
         Ok(Self(Arc::new(State {
             passwords: Passwords::new(),
             before,
@@ -82,6 +86,7 @@ impl App {
             tokens,
             address_limits,
             providers: Providers::new()?,
+            gate,
             seen: Seen::default(),
             mailer,
             node_token,

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod device;
+pub mod gate;
 pub mod jwt;
 pub mod linked;
 pub mod mail_token;
