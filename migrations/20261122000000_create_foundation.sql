@@ -23,7 +23,8 @@ create table users (
     password_hash text,
     platform_admin boolean not null,
     created_at timestamptz not null,
-    updated_at timestamptz not null
+    updated_at timestamptz not null,
+    disabled_at timestamptz
 );
 
 create table sessions (
@@ -62,10 +63,12 @@ create table plans (
 insert into plans (name, limits) values
     ('free', '{"feeCents": 0, "applications": 3, "requestsPerMonth": 100000,
         "rateLimit": {"requests": 10, "windowMs": 1000, "burst": 10},
+        "api": {"perMinute": 100, "perDay": 10000},
         "activeUsers": {"included": 10000, "tiers": []},
         "storageGb": {"included": 5, "tiers": []}}'),
     ('pro', '{"feeCents": 2500, "applications": null, "requestsPerMonth": null,
         "rateLimit": {"requests": 100, "windowMs": 1000, "burst": 100},
+        "api": {"perMinute": 1000, "perDay": 100000},
         "activeUsers": {"included": 10000, "tiers": [
             {"upTo": 100000, "unitMicros": 20000},
             {"upTo": 1000000, "unitMicros": 15000},
@@ -73,6 +76,7 @@ insert into plans (name, limits) values
         "storageGb": {"included": 10, "tiers": [{"upTo": null, "unitMicros": 100000}]}}'),
     ('enterprise', '{"feeCents": 0, "applications": null, "requestsPerMonth": null,
         "rateLimit": {"requests": 1000, "windowMs": 1000, "burst": 1000},
+        "api": {"perMinute": 10000, "perDay": 1000000},
         "activeUsers": {"included": 0, "tiers": []},
         "storageGb": {"included": 0, "tiers": []}}');
 
@@ -84,6 +88,12 @@ create table workspaces (
     status text not null,
     owner_id text not null references users (id),
     metadata jsonb not null,
+    -- What is agreed instead of the plan's.
+    limits jsonb not null,
+    -- What a restoration and the end of a suspension go back to.
+    status_before_deletion text,
+    status_before_suspension text,
+    suspended_reason text,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     deleted_at timestamptz,
@@ -116,6 +126,8 @@ create table applications (
     region text not null,
     status text not null,
     status_reason text,
+    -- Restarts so far.
+    generation bigint not null,
     config jsonb not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,
@@ -216,15 +228,6 @@ create table usage_minutes (
 
 create index usage_minutes_workspace on usage_minutes (workspace_id, minute);
 
--- A histogram of latencies that can be merged by adding: see metering/histogram.rs for the buckets.
-create table usage_latencies (
-    application_id text not null,
-    minute timestamptz not null,
-    bucket bigint not null,
-    requests bigint not null,
-    primary key (application_id, minute, bucket)
-);
-
 -- Per calendar month, for a workspace, an application or a line of keys.
 create table usage_totals (
     subject text not null,
@@ -245,6 +248,9 @@ create table usage_users (
     period text not null,
     end_user text not null,
     workspace_id text not null,
+    -- Within a minute of the truth.
+    last_seen_at timestamptz not null,
     primary key (application_id, period, end_user)
 );
 create index usage_users_workspace on usage_users (workspace_id, period, end_user);
+create index usage_users_seen on usage_users (application_id, last_seen_at);

@@ -48,3 +48,13 @@ create table idempotency_keys (
     primary key (scope, key)
 );
 create index idempotency_keys_expiry on idempotency_keys (expires_at);
+
+-- Requests to the control plane's API, per workspace or user and window (`minute` or `day`).
+create table api_counts (
+    subject text not null,
+    kind text not null,
+    window_start timestamptz not null,
+    requests bigint not null,
+    primary key (subject, kind, window_start)
+);
+create index api_counts_start on api_counts (window_start);

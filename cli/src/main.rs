@@ -1,7 +1,8 @@
 //! `authsome`: the platform's command line. `authsome up` runs both planes in one process;
 //! `authsome explain` says what decided a request, `authsome audit verify` whether the audit log is
-//! as it was written.
+//! as it was written, `authsome admin` who is an admin of the platform.
 
+mod admin;
 mod audit;
 mod explain;
 mod up;
@@ -29,6 +30,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Check the audit log.
     Audit(audit::Arguments),
+    /// Say who is an admin of the platform, and make or unmake one.
+    Admin(admin::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => up::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Admin(arguments) => admin::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

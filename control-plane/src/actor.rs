@@ -80,6 +80,29 @@ pub enum Permission {
     ViewAudit,
 }
 
+/// Proof that an actor is an admin of the platform, which is apart from every workspace: it opens
+/// none of them.
+#[derive(Debug, Clone)]
+pub struct PlatformAccess {
+    actor: Actor,
+}
+
+impl PlatformAccess {
+    /// `None` when the actor is no admin.
+    pub fn of(actor: Actor) -> Option<Self> {
+        actor.platform_admin.then_some(Self { actor })
+    }
+
+    /// A change by this actor, in the platform's log.
+    pub fn audit(&self, action: &'static str) -> audit::Entry {
+        audit::Entry::by(&self.actor, action)
+    }
+
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+}
+
 /// Proof that an actor has a permission in a workspace. Only `workspaces::access` makes one.
 #[derive(Debug, Clone)]
 pub struct Access {

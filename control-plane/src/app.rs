@@ -11,6 +11,7 @@ use authsome_shared::secret::Secret;
 use crate::applications::{self, Seals};
 use crate::config::{Config, given};
 use crate::db::Db;
+use crate::identity;
 use crate::identity::gate::Gate;
 use crate::identity::oauth::Providers;
 use crate::identity::password::Passwords;
@@ -21,6 +22,7 @@ use crate::mail::Mailer;
 use crate::platform;
 use crate::proxies;
 use crate::sealed::Sealer;
+use crate::workspaces::api_limit::ApiLimits;
 use crate::{files, random};
 
 #[derive(Debug, Clone)]
@@ -41,6 +43,7 @@ pub struct State {
     pub gate: Gate,
     /// When sessions were last seen, until it is written.
     pub seen: Seen,
+    pub api_limits: ApiLimits,
     pub mailer: Mailer,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
@@ -68,6 +71,7 @@ impl App {
         let envelope = Envelope::new(node_token.expose());
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
+        identity::admin::settle(&mut tx, &config.platform.admins).await?;
         let seals = Seals { own: &sealer, proxies: &envelope };
         applications::client_key::seal_anew(&mut tx, seals).await?;
         let tokens = TokenKeys::load(&mut tx, &sealer).await?;
@@ -88,6 +92,7 @@ impl App {
             providers: Providers::new()?,
             gate,
             seen: Seen::default(),
+            api_limits: ApiLimits::default(),
             mailer,
             node_token,
             envelope,

@@ -1,8 +1,11 @@
 //! Applications: one customer API behind the proxy each, with its configuration and its life
-//! (`state`). Becoming active is a job (`provision`). Keys are not issued here.
+//! (`state`). Becoming active is a job (`provision`), and so is a restart. Its owner reads of it in
+//! its log (`log`, `history`). Keys are not issued here.
 
 pub mod client_key;
 pub mod config;
+pub mod history;
+pub mod log;
 pub mod provision;
 pub mod state;
 mod store;
@@ -23,7 +26,7 @@ use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
 use crate::jobs::{self, Job};
 use crate::page::{Page, PageParams};
-use crate::workspaces::{self, Workspace, plan};
+use crate::workspaces::{self, Workspace, limits};
 use crate::{merge, platform, revisions};
 pub use client_key::Seals;
 pub use config::ApplicationConfig;
@@ -79,6 +82,8 @@ pub struct Application {
     pub status: Status,
     /// Why it failed.
     pub status_reason: Option<String>,
+    /// Restarts so far.
+    pub generation: i64,
     /// As the user gave it, but for what is sealed (`client_key`); `ApplicationConfig` adds the defaults.
     pub config: Json<Map<String, Value>>,
     pub created_at: DateTime<Utc>,
@@ -230,6 +235,7 @@ pub async fn create(
         region,
         status: Status::Provisioning,
         status_reason: None,
+        generation: 0,
         config: Json(new.config),
         created_at: now,
         updated_at: now,
@@ -261,6 +267,8 @@ pub async fn update(
     }
     checks.finish()?;
     application.updated_at = tx.now();
+    let changed = history::changed_fields(change.name.as_deref(), change.config.as_ref());
+    history::changed(tx, &application.id, changed).await?;
     let Some(mut config) = change.config else {
         store::update(tx, &application).await?;
         tx.audit(entry.change(before, application.audited()));
@@ -274,6 +282,26 @@ pub async fn update(
         start_provisioning(tx, &mut application).await?;
     }
     store::update(tx, &application).await?;
+    tx.audit(entry.change(before, application.audited()));
+    revisions::append(tx, vec![application.change()?]).await?;
+    Ok(application)
+}
+
+/// Begins a restart: a job asks the upstream for its health again, and the proxies forget what they
+/// know of it. The application is served throughout.
+pub async fn restart(
+    tx: &mut Tx,
+    access: &Access,
+    mut application: Application,
+) -> Result<Application> {
+    let before = application.audited();
+    application.status = application.status.to(Status::Restarting)?;
+    application.status_reason = None;
+    application.generation += 1;
+    application.updated_at = tx.now();
+    jobs::enqueue(tx, &Job::Restart { application_id: application.id.clone() }).await?;
+    store::update(tx, &application).await?;
+    let entry = access.audit("application.restart_requested").on("application", &application.id);
     tx.audit(entry.change(before, application.audited()));
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(application)
@@ -321,7 +349,7 @@ pub async fn restore(
 
 /// Is there room for one more application in the workspace's plan?
 async fn check_plan(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
-    let limits = plan::limits(tx, workspace.plan).await?;
+    let limits = limits::of(tx, workspace).await?;
     let Some(limit) = limits.applications else { return Ok(()) };
     // The workspace's row is held since access to it was proved, so two creations can't both take
     // the last place.
@@ -349,6 +377,7 @@ pub async fn purge(tx: &mut Tx) -> Result<Vec<Change>> {
         tx.audit(entry.in_workspace(&workspace_id).on("application", &id));
         changes.extend(store::key_ids(tx, &id).await?.into_iter().map(Change::RemoveKey));
         store::delete(tx, &id).await?;
+        log::forget(tx, &id).await?;
         changes.push(Change::RemoveApplication(id));
     }
     Ok(changes)

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::db::Location;
+use crate::identity::user::{is_email, normalise_email};
 
 mod provider;
 
@@ -37,7 +38,24 @@ pub struct Config {
     pub identity: Identity,
     pub mail: Mail,
     pub distribution: Distribution,
+    pub logs: Logs,
+    pub metering: Metering,
     pub log: Log,
+    pub api: Api,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    pub limits: bool,
+    #[serde(deserialize_with = "origins")]
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { limits: true, allowed_origins: vec![] }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +117,8 @@ pub struct Nodes {
 pub struct Platform {
     pub master_key: Secret<String>,
     pub dashboard_url: String,
+    #[serde(deserialize_with = "addresses")]
+    pub admins: Vec<String>,
 }
 
 impl Default for Platform {
@@ -106,6 +126,7 @@ impl Default for Platform {
         Self {
             master_key: Secret::default(),
             dashboard_url: "http://127.0.0.1:8080/dashboard".into(),
+            admins: vec![],
         }
     }
 }
@@ -117,6 +138,7 @@ pub struct Applications {
     pub provision_attempts: u32,
     pub provision_backoff_ms: u64,
     pub provision_timeout_ms: u64,
+    pub resources: Resources,
 }
 
 impl Default for Applications {
@@ -126,7 +148,23 @@ impl Default for Applications {
             provision_attempts: 3,
             provision_backoff_ms: 2_000,
             provision_timeout_ms: 10_000,
+            resources: Resources::default(),
         }
+    }
+}
+
+/// What an application has unless its owner says otherwise; told, and not enforced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resources {
+    pub cpu_limit: String,
+    pub memory_limit: String,
+    pub storage_limit: String,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { cpu_limit: "1000m".into(), memory_limit: "2Gi".into(), storage_limit: "10Gi".into() }
     }
 }
 
@@ -161,6 +199,7 @@ pub struct Identity {
     pub registrations_per_minute: u32,
     pub logins_per_minute: u32,
     pub mail_tokens_per_minute: u32,
+    pub anonymous_requests_per_minute: u32,
     pub max_failed_logins: u32,
     pub failed_login_window_seconds: u32,
     pub invitation_days: u32,
@@ -177,6 +216,7 @@ impl Default for Identity {
             registrations_per_minute: 15,
             logins_per_minute: 60,
             mail_tokens_per_minute: 20,
+            anonymous_requests_per_minute: 300,
             max_failed_logins: 10,
             failed_login_window_seconds: 900,
             invitation_days: 7,
@@ -209,6 +249,49 @@ pub struct Distribution {
 impl Default for Distribution {
     fn default() -> Self {
         Self { keep_revisions_hours: 72 }
+    }
+}
+
+/// Applications' logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logs {
+    pub keep_days: u32,
+    pub max_lines: u32,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self { keep_days: 7, max_lines: 10_000 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metering {
+    pub keep_minutes_days: u32,
+    pub keep_hours_days: u32,
+    pub compact_after_days: u32,
+}
+
+impl Default for Metering {
+    fn default() -> Self {
+        Self { keep_minutes_days: 35, keep_hours_days: 400, compact_after_days: 3 }
+    }
+}
+
+impl Metering {
+    fn validate(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.keep_minutes_days >= 31,
+            "metering.keep_minutes_days must be at least 31: metrics can be asked for 30 days"
+        );
+        ensure!(
+            self.keep_hours_days >= 62,
+            "metering.keep_hours_days must be at least 62: a month is reconciled after its end"
+        );
+        ensure!(self.compact_after_days > 0, "metering.compact_after_days is 0");
+        Ok(())
     }
 }
 
@@ -255,8 +338,14 @@ impl Config {
     fn validate(&self) -> anyhow::Result<()> {
         check_http_url("proxy.public_url", &self.proxy.public_url)?;
         check_http_url("platform.dashboard_url", &self.platform.dashboard_url)?;
+        for address in &self.platform.admins {
+            ensure!(is_email(address), "platform.admins: {address:?} is no e-mail address");
+        }
         self.applications.default_upstream()?;
         ensure!(self.applications.provision_attempts > 0, "applications.provision_attempts is 0");
+        ensure!(self.logs.keep_days > 0, "logs.keep_days is 0");
+        ensure!(self.logs.max_lines > 0, "logs.max_lines is 0");
+        self.metering.validate()?;
         ensure!(self.identity.access_token_seconds > 0, "identity.access_token_seconds is 0");
         ensure!(self.identity.max_failed_logins > 0, "identity.max_failed_logins is 0");
         if !self.server.public_url.is_empty() {
@@ -290,8 +379,8 @@ impl Config {
     }
 }
 
-/// A list of networks, or, as in an environment variable, one text with commas.
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+/// A list of texts, or, as in an environment variable, one text with commas.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Given {
@@ -303,7 +392,30 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
         Given::Text(text) => text.split(',').map(ToOwned::to_owned).collect(),
     };
     let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-    texts
+    Ok(texts.map(ToOwned::to_owned).collect())
+}
+
+/// E-mail addresses, as they are compared.
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(texts(deserializer)?.iter().map(|text| normalise_email(text)).collect())
+}
+
+/// Origins as a browser sends them: scheme, host and port, and nothing after.
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let origins = texts(deserializer)?;
+    for text in &origins {
+        let origin = Url::parse(text).map(|url| url.origin().ascii_serialization());
+        if origin.as_ref() != Ok(text) {
+            let message = format!("{text:?} is not an origin such as https://app.example.com");
+            return Err(D::Error::custom(message));
+        }
+    }
+    Ok(origins)
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    texts(deserializer)?
+        .iter()
         .map(|text| {
             let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             net.map_err(|_| {
@@ -393,6 +505,7 @@ mod tests {
                 "[[identity.providers]]\nid = \"x\"\nkind = \"myspace\"\nclient_id = \"c\"",
                 "myspace",
             ),
+            ("[platform]\nadmins = [\"nobody\"]", "platform.admins"),
             ("[egress]\nallow = [\"everywhere\"]", "everywhere"),
             ("[proxy\n", "expected"),
         ] {

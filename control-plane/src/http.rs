@@ -3,10 +3,13 @@
 //! SQL and make no rules.
 
 pub mod control;
+mod cookie;
+mod cors;
 pub mod error;
 mod extract;
 mod idempotency;
 mod layers;
+mod limits;
 mod metrics;
 mod node;
 mod openapi;
@@ -24,7 +27,10 @@ use crate::app::App;
 /// Everything that the control plane answers. `stop` ends the proxies' streams at shutdown.
 pub fn router(app: &App, stop: &CancellationToken) -> Router {
     let (control, description) = documented();
-    let control = control.layer(from_fn_with_state(app.clone(), idempotency::layer));
+    let control = control
+        .layer(from_fn_with_state(app.clone(), idempotency::layer))
+        .layer(from_fn_with_state(app.clone(), limits::layer))
+        .layer(cors::layer(&app.config));
     Router::new()
         .merge(control)
         .merge(openapi::router(&description))

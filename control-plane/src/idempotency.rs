@@ -43,6 +43,9 @@ pub struct Answer {
     pub status: u16,
     /// JSON, or empty.
     pub body: String,
+    /// Values of `Set-Cookie`.
+    #[serde(default)]
+    pub cookies: Vec<String>,
 }
 
 /// A claim and how it fared.

@@ -2,6 +2,7 @@
 //! tokens. What a person may do in a workspace is not decided here.
 
 pub mod account;
+pub mod admin;
 pub mod device;
 pub mod gate;
 pub mod jwt;
@@ -20,3 +21,10 @@ pub mod user;
 pub use device::Device;
 pub use session::{Session, SignIn};
 pub use user::User;
+
+use crate::error::Error;
+
+/// The one answer to whoever is not an admin of the platform.
+pub fn not_an_admin() -> Error {
+    Error::Forbidden("This is for the platform's admins")
+}

@@ -6,12 +6,13 @@
 mod queue;
 
 use anyhow::Context;
-use authsome_shared::id::{ApplicationId, UserId};
+use authsome_shared::id::{ApplicationId, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::mail::Mail;
 use crate::sealed::Sealer;
+use crate::workspaces::Plan;
 pub use queue::{Claimed, claim, enqueue, finish, next_due, retry_after};
 
 const MAIL_PURPOSE: &str = "mail";
@@ -21,12 +22,16 @@ const MAIL_PURPOSE: &str = "mail";
 pub enum Job {
     /// Bring an application from `provisioning` to `active` or `failed`.
     Provision { application_id: ApplicationId },
+    /// Bring an application from `restarting` to `active` or `failed`.
+    Restart { application_id: ApplicationId },
     /// Send a mail; sealed, because mails carry tokens.
     SendMail { sealed: String },
     /// Send an account the link that proves its address.
     VerifyEmail { user_id: UserId },
     /// Send the link for a new password to an address, if it has an account.
     PasswordReset { email: String },
+    /// Tell the proxies what a changed plan means for the workspaces of it, from one id on.
+    RepublishPlan { plan: Plan, after: Option<WorkspaceId> },
 }
 
 impl Job {
@@ -39,9 +44,11 @@ impl Job {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Provision { .. } => "provision",
+            Self::Restart { .. } => "restart",
             Self::SendMail { .. } => "send_mail",
             Self::VerifyEmail { .. } => "verify_email",
             Self::PasswordReset { .. } => "password_reset",
+            Self::RepublishPlan { .. } => "republish_plan",
         }
     }
 }

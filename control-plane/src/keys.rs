@@ -6,6 +6,7 @@ mod store;
 use authsome_shared::api_key::{self, KeyDigest, KeyType};
 use authsome_shared::code::Code;
 use authsome_shared::id::{ApplicationId, KeyId, UserId};
+use authsome_shared::log::Level;
 use authsome_shared::secret::Secret;
 use authsome_shared::snapshot::{self, Change};
 use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
@@ -15,13 +16,13 @@ use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 
 use crate::actor::Access;
-use crate::applications::Application;
 use crate::applications::config::{RateLimitConfig, SCOPE_RULE, is_scope};
+use crate::applications::{Application, log};
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
 use crate::page::{Page, PageParams};
 use crate::{merge, revisions};
-pub use store::{public_keys_of, touch};
+pub use store::{count, public_keys_of, touch};
 
 const MAX_SCOPES: usize = 100;
 const MAX_NETWORKS: usize = 100;
@@ -97,6 +98,15 @@ impl Key {
 
     fn change(&self) -> Result<Change> {
         Ok(Change::Key(Box::new(self.to_wire()?)))
+    }
+
+    /// Tells the application's owner.
+    async fn log(&self, tx: &mut Tx, message: &str) -> Result<()> {
+        let mut fields = json!({ "key": self.id, "name": self.name, "type": self.key_type });
+        if let Some(replaced) = &self.replaces {
+            fields["replaces"] = json!(replaced);
+        }
+        log::write(tx, &self.application_id, Level::Info, message, fields).await
     }
 }
 
@@ -198,6 +208,7 @@ pub async fn issue(
     };
     store::insert(tx, &key).await?;
     tx.audit(access.audit("key.created").on("key", &key.id).after(key.audited()));
+    key.log(tx, "A key was created").await?;
     revisions::append(tx, vec![key.change()?]).await?;
     Ok(Issued { key, clear })
 }
@@ -268,6 +279,7 @@ pub async fn rotate(
     store::insert(tx, &successor).await?;
     let entry = access.audit("key.rotated").on("key", &old.id);
     tx.audit(entry.before(old.audited()).after(successor.audited()));
+    successor.log(tx, "A key was rotated").await?;
     revisions::append(tx, vec![ended, successor.change()?]).await?;
     Ok(Issued { key: successor, clear })
 }
@@ -284,6 +296,7 @@ pub async fn revoke(
     key.revoked_at = Some(tx.now());
     store::end(tx, &key).await?;
     tx.audit(access.audit("key.revoked").on("key", id).change(before, key.audited()));
+    key.log(tx, "A key was revoked").await?;
     Ok(revisions::append(tx, vec![Change::RemoveKey(key.id)]).await?)
 }
 

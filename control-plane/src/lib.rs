@@ -31,5 +31,6 @@ pub mod random;
 pub mod revisions;
 pub mod sealed;
 pub mod serve;
+pub mod text;
 pub mod worker;
 pub mod workspaces;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use authsome_control_plane::app::App;
 use authsome_control_plane::config::{Config, Log, LogFormat};
-use authsome_control_plane::identity::user;
+use authsome_control_plane::identity::admin;
 use authsome_control_plane::serve::ControlPlane;
 use authsome_shared::clock::Clock;
 use clap::Parser;
@@ -112,7 +112,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 async fn grant_admin(config: Config, email: &str) -> anyhow::Result<()> {
     let app = App::open(config, Clock::system()).await?;
     let mut tx = app.db.write().await?;
-    let found = user::grant_platform_admin(&mut tx, email).await?;
+    let found = admin::set(&mut tx, email, true, "cli").await?;
     tx.commit().await?;
     anyhow::ensure!(found, "there is no account with the address {email}");
     println!("{email} is a platform admin");

@@ -3,6 +3,10 @@
 
 pub mod apply;
 pub mod histogram;
+pub mod metrics;
 pub mod reconciliation;
+pub mod retention;
+pub mod series;
 pub mod totals;
+pub mod uptime;
 pub mod usage;

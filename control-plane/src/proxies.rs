@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
+use authsome_shared::code::Code;
 use authsome_shared::id::NodeId;
 use authsome_shared::node::{Ack, GONE_AFTER_SECONDS, StoreState};
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::actor::PlatformAccess;
 use crate::db::{Db, Topic, Tx};
-use crate::error::{Checks, Result};
+use crate::error::{Checks, Error, Result};
 use crate::page::{Page, PageParams};
 use crate::{execute, fetch_all, fetch_one};
 
@@ -206,6 +208,32 @@ pub async fn list(tx: &mut Tx, page: PageParams) -> Result<Page<Proxy>> {
 /// All of them, longest known first, for the operator's own account of them.
 pub async fn all(tx: &mut Tx) -> Result<Vec<Proxy>> {
     Ok(fetch_all!(tx, sqlx::query_as("select * from proxies order by first_seen_at, id"))?)
+}
+
+/// Forgets a proxy that is gone: it leaves the list, and the rate limits' shares. Its ledger stays;
+/// should it come back, it is listed again.
+pub async fn forget(tx: &mut Tx, access: &PlatformAccess, id: &NodeId) -> Result<()> {
+    let now = tx.now();
+    let gone = execute!(
+        tx,
+        sqlx::query("delete from proxies where id = $1 and (connected = $2 or last_seen_at < $3)")
+            .bind(id)
+            .bind(false)
+            .bind(heard_since(now))
+    )?;
+    if gone == 0 {
+        let (known,): (i64,) =
+            fetch_one!(tx, sqlx::query_as("select count(*) from proxies where id = $1").bind(id))?;
+        if known == 0 {
+            return Err(Error::NotFound("proxy"));
+        }
+        let message = "The proxy is connected: stop it first";
+        return Err(Error::Conflict(Code::InvalidState, message.into()));
+    }
+    tx.audit(access.audit("proxy.forgotten").on("proxy", id));
+    tx.wake(Topic::Fleet);
+    tx.wake(Topic::Proxies);
+    Ok(())
 }
 
 /// The connected ones.

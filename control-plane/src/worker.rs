@@ -1,8 +1,11 @@
 //! Runs jobs as they fall due, and the hourly housekeeping: the one place that knows what each kind
 //! of job does. A stop lets the jobs in hand end; a crash leaves their claims to expire.
 
+mod retention;
+
 use std::time::Duration;
 
+use authsome_shared::id::WorkspaceId;
 use chrono::TimeDelta;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +17,8 @@ use crate::db::Topic;
 use crate::error::Error;
 use crate::identity::{account, device, mail_token, mfa, oauth, session, throttle};
 use crate::jobs::{self, Claimed, Job};
-use crate::{idempotency, revisions, workspaces};
+use crate::workspaces::{self, Plan, api_limit};
+use crate::{idempotency, revisions};
 
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
@@ -39,6 +43,7 @@ impl Worker {
             (0..PARALLEL).map(|_| tokio::spawn(work(app.clone(), stop.clone()))).collect();
         tasks.push(tokio::spawn(keep_house(app.clone(), stop.clone())));
         tasks.push(tokio::spawn(write_seen(app.clone(), stop.clone())));
+        tasks.push(tokio::spawn(keep_counts(app.clone(), stop.clone())));
         Self { tasks }
     }
 
@@ -105,7 +110,9 @@ async fn run_one(app: &App) -> anyhow::Result<bool> {
 
 async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
     match job {
-        Job::Provision { application_id } => provision::attempt(app, application_id).await,
+        Job::Provision { application_id } | Job::Restart { application_id } => {
+            provision::attempt(app, application_id).await
+        }
         Job::SendMail { sealed } => {
             let mail = jobs::open_mail(&app.sealer, sealed)?;
             app.mailer.send(&mail).await
@@ -120,7 +127,18 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             account::send_reset(&mut tx, app, email).await?;
             Ok(tx.commit().await?)
         }
+        Job::RepublishPlan { plan, after } => republish(app, *plan, after.as_ref()).await,
     }
+}
+
+/// One batch; the next is a job of its own, written with it.
+async fn republish(app: &App, plan: Plan, after: Option<&WorkspaceId>) -> anyhow::Result<()> {
+    let mut tx = app.db.write().await?;
+    let last = workspaces::admin::republish(&mut tx, plan, after, workspaces::admin::BATCH).await?;
+    if last.is_some() {
+        jobs::enqueue(&mut tx, &Job::RepublishPlan { plan, after: last }).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 async fn conclude(app: &App, job: &Claimed, outcome: anyhow::Result<()>) -> anyhow::Result<()> {
@@ -130,12 +148,21 @@ async fn conclude(app: &App, job: &Claimed, outcome: anyhow::Result<()>) -> anyh
         Err(error) if job.attempts + 1 < policy.attempts => {
             let pause = policy.pause(job.attempts);
             let mut tx = app.db.write().await?;
-            jobs::retry_after(&mut tx, &job.id, pause, &format!("{error:#}")).await?;
+            let reason = format!("{error:#}");
+            if let Job::Provision { application_id } | Job::Restart { application_id } =
+                &job.payload.0
+            {
+                let (attempt, of) = (job.attempts + 1, policy.attempts);
+                provision::tell_failure(&mut tx, application_id, attempt, of, &reason).await?;
+            }
+            jobs::retry_after(&mut tx, &job.id, pause, &reason).await?;
             return Ok(tx.commit().await?);
         }
         Err(error) => {
             tracing::error!(job = %job.id, kind = job.payload.0.kind(), "a job was given up");
-            if let Job::Provision { application_id } = &job.payload.0 {
+            if let Job::Provision { application_id } | Job::Restart { application_id } =
+                &job.payload.0
+            {
                 provision::give_up(app, application_id, &format!("{error:#}")).await?;
             }
         }
@@ -154,7 +181,7 @@ struct Policy {
 impl Policy {
     fn of(app: &App, job: &Job) -> Self {
         match job {
-            Job::Provision { .. } => {
+            Job::Provision { .. } | Job::Restart { .. } => {
                 let settings = &app.config.applications;
                 let millis =
                     i64::try_from(settings.provision_backoff_ms).unwrap_or(i64::MAX / 1024);
@@ -166,6 +193,10 @@ impl Policy {
             Job::SendMail { .. } | Job::VerifyEmail { .. } | Job::PasswordReset { .. } => {
                 Self { attempts: 10, first_pause: TimeDelta::seconds(5) }
             }
+            // What proxies must know is not given up.
+            Job::RepublishPlan { .. } => {
+                Self { attempts: i64::MAX, first_pause: TimeDelta::seconds(1) }
+            }
         }
     }
 
@@ -176,9 +207,44 @@ impl Policy {
     }
 }
 
+/// Exchanges the counts of API requests with other replicas, and saves the last at a stop.
+async fn keep_counts(app: App, stop: CancellationToken) {
+    loop {
+        let stopping = stop.is_cancelled();
+        if let Err(error) = save_counts(&app).await {
+            tracing::warn!(%error, "counts of API requests could not be saved; they will be later");
+        }
+        if stopping {
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(api_limit::FLUSH) => {}
+        }
+    }
+}
+
+/// Public for tests.
+pub async fn save_counts(app: &App) -> Result<(), Error> {
+    let unflushed = app.api_limits.unflushed(app.clock.now());
+    if unflushed.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.db.write().await?;
+    let totals = unflushed.store(&mut tx).await?;
+    tx.commit().await?;
+    app.api_limits.flushed(unflushed, totals);
+    Ok(())
+}
+
 async fn keep_house(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = housekeeping(&app).await {
+        // Dropped in the middle, what it has committed stands, and the rest is for the next.
+        let kept = tokio::select! {
+            () = stop.cancelled() => return,
+            kept = housekeeping(&app) => kept,
+        };
+        if let Err(error) = kept {
             tracing::warn!(%error, "housekeeping failed; it will be tried again");
         }
         tokio::select! {
@@ -229,6 +295,7 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     mfa::prune(&mut tx).await?;
     oauth::prune(&mut tx).await?;
     idempotency::prune(&mut tx).await?;
+    api_limit::prune(&mut tx).await?;
     chain::checkpoint(&mut tx, &app.sealer).await?;
     let mut forgotten = applications::purge(&mut tx).await?;
     forgotten.extend(workspaces::purge(&mut tx).await?);
@@ -236,5 +303,5 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
         revisions::append(&mut tx, forgotten).await?;
     }
     tx.commit().await?;
-    Ok(())
+    retention::run(app).await
 }

@@ -4,7 +4,10 @@
 //! [`access`] is the only source of an [`Access`]: it turns an actor and a workspace into the proof
 //! of a permission, or into the same `NotFound` for absent, deleted and foreign ones alike.
 
+pub mod admin;
+pub mod api_limit;
 pub mod invitation;
+pub mod limits;
 pub mod member;
 pub mod plan;
 mod store;
@@ -24,6 +27,7 @@ use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
 use crate::page::{Page, PageParams};
 use crate::{merge, revisions};
+pub use limits::Overrides;
 pub use plan::{Limits, Plan};
 
 /// How long a deleted workspace can be restored.
@@ -42,6 +46,17 @@ pub enum Status {
     Deleted,
 }
 
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::PastDue => "past_due",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Workspace {
     pub id: WorkspaceId,
@@ -51,6 +66,12 @@ pub struct Workspace {
     pub status: Status,
     pub owner_id: UserId,
     pub metadata: Json<Map<String, Value>>,
+    /// What is agreed instead of the plan's: `limits::of` has what holds.
+    pub limits: Json<Overrides>,
+    status_before_deletion: Option<Status>,
+    status_before_suspension: Option<Status>,
+    /// Why the platform's admins suspended it.
+    pub suspended_reason: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub deleted_at: Option<DateTime<Utc>>,
@@ -169,6 +190,10 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
         status: Status::Active,
         owner_id: actor.user_id.clone(),
         metadata: Json(new.metadata),
+        limits: Json::default(),
+        status_before_deletion: None,
+        status_before_suspension: None,
+        suspended_reason: None,
         created_at: now,
         updated_at: now,
         deleted_at: None,
@@ -227,6 +252,7 @@ pub async fn delete(tx: &mut Tx, access: &Access, mut workspace: Workspace) -> R
     }
     let before = workspace.audited();
     let now = tx.now();
+    workspace.status_before_deletion = Some(workspace.status);
     workspace.status = Status::Deleted;
     workspace.deleted_at = Some(now);
     workspace.purge_at = Some(now + RESTORABLE);
@@ -237,13 +263,13 @@ pub async fn delete(tx: &mut Tx, access: &Access, mut workspace: Workspace) -> R
     publish(tx, &workspace).await
 }
 
-/// Undoes a deletion.
+/// Undoes a deletion: back to the state before it, so that nobody ends a suspension by deleting.
 pub async fn restore(tx: &mut Tx, access: &Access, mut workspace: Workspace) -> Result<Workspace> {
     let before = workspace.audited();
     if workspace.status != Status::Deleted {
         return Err(Error::Conflict(Code::InvalidState, "The workspace is not deleted".into()));
     }
-    workspace.status = Status::Active;
+    workspace.status = workspace.status_before_deletion.take().unwrap_or(Status::Active);
     workspace.deleted_at = None;
     workspace.purge_at = None;
     workspace.updated_at = tx.now();
@@ -272,12 +298,15 @@ pub async fn for_snapshot(tx: &mut Tx) -> Result<Vec<snapshot::Workspace>> {
     let workspaces = store::all(tx).await?;
     workspaces
         .iter()
-        .map(|workspace| Ok(workspace.to_wire(plan::limits_in(&limits, workspace.plan)?)))
+        .map(|workspace| {
+            let limits = plan::limits_in(&limits, workspace.plan)?.clone();
+            Ok(workspace.to_wire(&limits.with(&workspace.limits.0)))
+        })
         .collect()
 }
 
 async fn publish(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
-    let limits = plan::limits(tx, workspace.plan).await?;
+    let limits = limits::of(tx, workspace).await?;
     revisions::append(tx, vec![Change::Workspace(workspace.to_wire(&limits))]).await?;
     Ok(())
 }

@@ -164,6 +164,7 @@ fn world(count: usize) -> (Vec<Change>, (Key, String), (Key, String)) {
             environment: "production".into(),
             region: "us-east-1".into(),
             status: ApplicationStatus::Active,
+            generation: 0,
             upstream: None,
             routes: vec![],
             rate_limit: None,

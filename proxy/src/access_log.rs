@@ -92,7 +92,16 @@ impl AccessLog {
 
     /// Is this request to be logged, and by which rule? `draw` is asked for only if there is a log.
     pub fn sample(&self, end: End, draw: impl FnOnce() -> u64) -> Option<Sample<'static>> {
-        self.lines.load().as_ref().and_then(|_| self.rules.load().sample(end, draw()))
+        self.is_on().then(|| self.drawn(end, draw()))?
+    }
+
+    /// The same, whether there is a log or not.
+    pub fn drawn(&self, end: End, draw: u64) -> Option<Sample<'static>> {
+        self.rules.load().sample(end, draw)
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.lines.load().is_some()
     }
 
     /// Hands a decision's bytes to the writer.

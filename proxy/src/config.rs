@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::listener::connection::Limits;
-pub use report::{Explain, Log, LogFormat, Tracing};
+pub use report::{ApplicationLog, Explain, Log, LogFormat, Tracing};
 
 /// The documented defaults; a test holds them equal to `Config::default()`.
 pub const DEFAULT_FILE: &str = include_str!("../../config/proxy.toml");
@@ -34,6 +34,7 @@ pub struct Config {
     pub upgrade: Upgrade,
     pub ledger: Ledger,
     pub log: Log,
+    pub application_log: ApplicationLog,
     pub explain: Explain,
     pub tracing: Tracing,
 }

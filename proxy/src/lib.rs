@@ -6,6 +6,7 @@
 mod access_log;
 mod admin;
 mod admit;
+mod application_log;
 pub mod config;
 mod ctx;
 pub mod decision;
@@ -174,7 +175,7 @@ impl Proxy {
         let quotas = limits.quotas.clone();
         let shipper = Shipper::new(ledger.clone(), cursor, client, quotas, clock.clone(), node);
         let resolver = Arc::new(Resolver::default());
-        let pools = Arc::new(Pools::new(metrics.clone()));
+        let pools = Arc::new(Pools::new(metrics.clone(), resolver.clone()));
         let prober = Prober::new(snapshot.clone(), pools.clone(), resolver.clone());
         let gateway = Gateway {
             snapshot: snapshot.clone(),
@@ -258,6 +259,7 @@ impl Proxy {
             spawn(self.ledger.clone().sync_forever(fsync)),
             spawn(sync_store(self.store.clone())),
             spawn(self.limits.strict.clone().run()),
+            spawn(self.reports.application_log.clone().run()),
         ]);
         self.tasks.extend(self.prober.take().map(|prober| spawn(Arc::new(prober).run())));
         self.tasks.extend(self.tls.clone().map(|tls| spawn(tls.watch())));
@@ -322,6 +324,7 @@ impl Proxy {
             self.sync.leave(LAST_WORD).await;
             self.shipper.drain(LAST_SHIPMENT).await;
         }
+        self.reports.application_log.flush(LAST_WORD).await;
         if let Some(exporter) = self.exporter {
             exporter.stop(LAST_SPANS).await;
         }

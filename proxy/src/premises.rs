@@ -78,7 +78,7 @@ impl Premises {
         let admin =
             listener::take_up("server.admin_listen", configured, predecessor.as_deref_mut())
                 .await?;
-        let (reports, exporter) = Reports::open(&config, &node, &metrics)?;
+        let (reports, exporter) = Reports::open(&config, &node, &metrics, &client, clock)?;
         let limits = Limits::open(&dir, &config, clock.clone(), &metrics)?;
         // What is not confirmed, the process before this one has counted.
         let counted = predecessor.is_some();

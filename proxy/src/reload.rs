@@ -35,6 +35,7 @@ pub fn reloaded(current: &Config, wanted: &Config) -> Reloaded {
     next.upgrade = wanted.upgrade.clone();
     let format = current.log.format;
     next.log = config::Log { format, ..wanted.log.clone() };
+    next.application_log = wanted.application_log.clone();
     next.tls.cert_file.clone_from(&wanted.tls.cert_file);
     next.tls.key_file.clone_from(&wanted.tls.key_file);
     next.tls.certificates.clone_from(&wanted.tls.certificates);
@@ -82,6 +83,7 @@ impl Proxy {
             self.reports.access_log.replace(target);
         }
         self.reports.access_log.sample_by(&next.log);
+        self.reports.application_log.bound_by(&next.application_log);
         self.listener.reload(&next.connections);
         self.settings.store(Arc::new(next));
         Ok(left)

@@ -21,6 +21,7 @@ pub fn application(id: &str, workspace: &str) -> Application {
         environment: "production".into(),
         region: "us-east-1".into(),
         status: ApplicationStatus::Active,
+        generation: 0,
         upstream: Some(Upstream { urls: vec!["http://127.0.0.1:9".into()], ..Upstream::default() }),
         routes: vec![],
         rate_limit: None,

@@ -189,6 +189,7 @@ async fn own_peer(
     let found = resolver.resolve(&base.host, millis(upstream.timeouts.connect_ms)).await?;
     let address = pick(&found, attempt, false, snapshot)?;
     let mut peer = peer(base, address, upstream.tls.as_ref())?;
+    peer.group_key ^= upstream.group;
     if upstream.protocol == Protocol::Http2 {
         // In clear there is nothing to agree by, so that it is HTTP/2 or nothing.
         peer.options.set_http_version(2, if base.tls { 1 } else { 2 });

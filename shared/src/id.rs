@@ -102,6 +102,7 @@ id!(/** An entry of the audit log. */ AuditEntryId, "aud_");
 id!(/** One proxy, for as long as its data directory lives. */ NodeId, "node_");
 id!(/** One run of a proxy's journal: a new one at each start. */ EpochId, "epo_");
 id!(/** The platform: one database. A proxy follows one platform's revisions only. */ PlatformId, "plt_");
+id!(/** A line of an application's log, or a batch of them. */ LogId, "log_");
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ pub mod code;
 pub mod egress;
 pub mod envelope;
 pub mod id;
+pub mod log;
 pub mod node;
 pub mod route;
 pub mod secret;

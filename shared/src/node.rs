@@ -10,6 +10,7 @@
 //! - `POST /node/v1/ack` with an [`Ack`] says what has been applied; sent after each change, every
 //!   [`HEARTBEAT_SECONDS`] as a sign of life, and a last time with `leaving` when it has stopped.
 //! - `POST /node/v1/usage`: see `usage`.
+//! - `POST /node/v1/logs`: see `log`.
 
 use serde::{Deserialize, Serialize};
 

@@ -77,6 +77,9 @@ pub struct Application {
     pub environment: String,
     pub region: String,
     pub status: ApplicationStatus,
+    /// Grows with each restart: what a proxy knows of the upstreams under an earlier one is void.
+    #[serde(default)]
+    pub generation: u64,
     /// `None`: the platform's default upstream.
     #[serde(default)]
     pub upstream: Option<Upstream>,

@@ -160,6 +160,13 @@ impl Api {
         Answer::read(response).await.expect("a whole answer")
     }
 
+    /// A `POST` with an `Idempotency-Key`; `None` when no whole answer came.
+    pub async fn try_post(&self, path: &str, key: &str, body: &Value) -> Option<Answer> {
+        let request = self.http.post(self.urls.control() + path).header("idempotency-key", key);
+        let request = request.bearer_auth(self.token.as_deref().unwrap_or_default()).json(body);
+        Answer::read(request.send().await.ok()?).await.ok()
+    }
+
     /// A new workspace's id.
     pub async fn workspace(&self, plan: &str) -> String {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);

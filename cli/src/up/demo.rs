@@ -11,7 +11,7 @@ use authsome_control_plane::app::App;
 use authsome_control_plane::applications::{self, NewApplication, Status};
 use authsome_control_plane::db::Topic;
 use authsome_control_plane::identity::user::NewUser;
-use authsome_control_plane::identity::{Device, session, user};
+use authsome_control_plane::identity::{Device, admin, session, user};
 use authsome_control_plane::serve::ControlPlane;
 use authsome_control_plane::workspaces::{self, NewWorkspace};
 use authsome_control_plane::{error, keys, random};
@@ -76,7 +76,7 @@ async fn make(app: &App, addresses: Addresses) -> anyhow::Result<Quickstart> {
     let (actor, email) = sign_up(app, &password).await?;
 
     let mut tx = app.db.write().await?;
-    user::grant_platform_admin(&mut tx, &email).await?;
+    admin::set(&mut tx, &email, true, "cli").await?;
     let new = NewWorkspace { name: "Demo".into(), ..NewWorkspace::default() };
     let workspace = workspaces::create(&mut tx, &actor, new).await?;
     let (access, workspace) =

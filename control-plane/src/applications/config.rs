@@ -1,6 +1,7 @@
 //! An application's `config` (design section 9): what may stand in it, its defaults, and what
 //! proxies get of it. What the user gave is stored as given; unknown fields are refused by name.
 
+mod resources;
 mod upstream;
 
 use authsome_shared::route::RoutePattern;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 use super::Application;
 use crate::duration;
 use crate::error::{Checks, Error, Result, Violation};
+pub use resources::Resources;
 pub use upstream::{Breaker, HealthCheck, Upstream, UpstreamTimeouts, UpstreamTls};
 
 const MAX_ROUTES: usize = 500;
@@ -34,6 +36,7 @@ pub struct ApplicationConfig {
     pub max_body_bytes: u64,
     pub keys: Keys,
     pub end_user: EndUser,
+    pub resources: Resources,
 }
 
 impl Default for ApplicationConfig {
@@ -49,6 +52,7 @@ impl Default for ApplicationConfig {
             max_body_bytes: 1 << 30,
             keys: Keys::default(),
             end_user: EndUser::default(),
+            resources: Resources::default(),
         }
     }
 }
@@ -162,6 +166,17 @@ impl RateLimitConfig {
     }
 }
 
+impl From<RateLimit> for RateLimitConfig {
+    fn from(limit: RateLimit) -> Self {
+        let mode = match limit.mode {
+            snapshot::LimitMode::Fast => LimitMode::Fast,
+            snapshot::LimitMode::Strict => LimitMode::Strict,
+        };
+        let RateLimit { requests, window_ms, burst, .. } = limit;
+        Self { requests, window_ms, burst: Some(burst), mode }
+    }
+}
+
 /// Request units per calendar month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -245,6 +260,7 @@ impl ApplicationConfig {
             "config.endUser.header",
             "`header` must be the name of an HTTP header",
         );
+        self.resources.check(&mut checks);
         checks.finish()
     }
 
@@ -283,6 +299,7 @@ impl ApplicationConfig {
             environment: application.environment.as_str().to_owned(),
             region: self.region.clone().unwrap_or_else(|| application.region.clone()),
             status,
+            generation: application.generation.unsigned_abs(),
             upstream: self.upstream.as_ref().map(Upstream::to_wire),
             routes: self.routes.iter().map(Route::to_wire).collect(),
             rate_limit: self.rate_limit.map(RateLimitConfig::to_wire),
@@ -384,6 +401,9 @@ mod tests {
             (json!({ "keys": { "accept": [] } }), "config.keys.accept"),
             (json!({ "keys": { "accept": ["cookie"] } }), "config.keys.accept[0]"),
             (json!({ "endUser": { "header": "a b" } }), "config.endUser.header"),
+            (json!({ "resources": { "cpuLimit": "lots" } }), "config.resources.cpuLimit"),
+            (json!({ "resources": { "memoryLimit": "1.Gi" } }), "config.resources.memoryLimit"),
+            (json!({ "resources": { "replicas": -1 } }), "config.resources.replicas"),
         ] {
             let error = read(value.clone()).expect_err(&value.to_string());
             let Error::Invalid(violations) = error else { panic!("{value}: {error:?}") };

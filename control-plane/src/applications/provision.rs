@@ -1,5 +1,6 @@
 //! Provisioning: an application becomes active once its upstream answers and every connected proxy
-//! knows it. Run as a job; an attempt that fails says why, and the job tries again or gives up.
+//! knows it; after a restart it becomes so again the same way. Run as a job; an attempt that fails
+//! says why, in the application's log too, and the job tries again or gives up.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use authsome_shared::egress;
 use authsome_shared::id::ApplicationId;
+use authsome_shared::log::Level;
 use authsome_shared::snapshot::{DefaultUpstream, Protocol};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,19 +17,22 @@ use futures_util::stream::FuturesUnordered;
 use ipnet::IpNet;
 use reqwest::Identity;
 use rustls::pki_types::PrivateKeyDer;
+use serde_json::json;
 use url::Url;
 
 use super::config::Upstream;
-use super::{Status, store};
+use super::{Status, log, store};
 use crate::app::App;
 use crate::audit::Entry;
+use crate::db::Tx;
+use crate::error::Result;
 use crate::{platform, proxies, revisions};
 
-/// One attempt. Nothing to do when the application is no longer being provisioned.
+/// One attempt. Nothing to do when the application is no longer being provisioned or restarted.
 pub async fn attempt(app: &App, id: &ApplicationId) -> anyhow::Result<()> {
     let mut tx = app.db.read().await?;
     let Some(application) = store::by_id(&mut tx, id).await? else { return Ok(()) };
-    if application.status != Status::Provisioning {
+    if !is_becoming_active(application.status) {
         return Ok(());
     }
     let settings = platform::settings(&mut tx).await?;
@@ -52,6 +57,28 @@ pub async fn attempt(app: &App, id: &ApplicationId) -> anyhow::Result<()> {
     settle(app, id, Status::Active, None).await
 }
 
+fn is_becoming_active(status: Status) -> bool {
+    matches!(status, Status::Provisioning | Status::Restarting)
+}
+
+/// Tells the owner that an attempt failed, and that there will be more.
+pub async fn tell_failure(
+    tx: &mut Tx,
+    id: &ApplicationId,
+    attempt: i64,
+    of: i64,
+    reason: &str,
+) -> Result<()> {
+    let Some(application) = store::by_id(tx, id).await? else { return Ok(()) };
+    let what = match application.status {
+        Status::Provisioning => "provisioning",
+        Status::Restarting => "restarting",
+        _ => return Ok(()),
+    };
+    let message = format!("Attempt {attempt} of {of} at {what} failed: {reason}");
+    log::write(tx, id, Level::Warn, &message, json!({ "attempt": attempt })).await
+}
+
 /// The last attempt failed.
 pub async fn give_up(app: &App, id: &ApplicationId, reason: &str) -> anyhow::Result<()> {
     settle(app, id, Status::Failed, Some(reason.to_owned())).await
@@ -65,7 +92,7 @@ async fn settle(
 ) -> anyhow::Result<()> {
     let mut tx = app.db.write().await?;
     let Some(mut application) = store::by_id(&mut tx, id).await? else { return Ok(()) };
-    if application.status != Status::Provisioning {
+    if !is_becoming_active(application.status) {
         return Ok(());
     }
     let before = application.audited();

@@ -4,7 +4,7 @@ use authsome_shared::code::Code;
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
 use sqlx::AssertSqlSafe;
 
-use super::{Application, Filter, Status};
+use super::{Application, Filter, Status, history};
 use crate::db::{Tx, is_unique_violation};
 use crate::error::{Error, Result};
 use crate::page::{Page, PageParams};
@@ -88,8 +88,9 @@ pub async fn insert(tx: &mut Tx, application: &Application) -> Result<()> {
         tx,
         sqlx::query(
             "insert into applications \
-             (id, workspace_id, name, slug, environment, region, status, config, created_at, updated_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)"
+             (id, workspace_id, name, slug, environment, region, status, generation, config, \
+             created_at, updated_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)"
         )
         .bind(&application.id)
         .bind(&application.workspace_id)
@@ -98,6 +99,7 @@ pub async fn insert(tx: &mut Tx, application: &Application) -> Result<()> {
         .bind(application.environment)
         .bind(&application.region)
         .bind(application.status)
+        .bind(application.generation)
         .bind(&application.config)
         .bind(application.created_at)
     );
@@ -106,7 +108,10 @@ pub async fn insert(tx: &mut Tx, application: &Application) -> Result<()> {
             let message = format!("The slug `{}` is taken in this workspace", application.slug);
             Err(Error::Conflict(Code::AlreadyExists, message))
         }
-        other => Ok(other.map(|_| ())?),
+        other => {
+            other?;
+            history::note(tx, application).await
+        }
     }
 }
 
@@ -115,7 +120,7 @@ pub async fn update(tx: &mut Tx, application: &Application) -> Result<()> {
         tx,
         sqlx::query(
             "update applications set name = $1, status = $2, status_reason = $3, config = $4, \
-             updated_at = $5, deleted_at = $6, purge_at = $7 where id = $8"
+             updated_at = $5, deleted_at = $6, purge_at = $7, generation = $8 where id = $9"
         )
         .bind(&application.name)
         .bind(application.status)
@@ -124,9 +129,10 @@ pub async fn update(tx: &mut Tx, application: &Application) -> Result<()> {
         .bind(application.updated_at)
         .bind(application.deleted_at)
         .bind(application.purge_at)
+        .bind(application.generation)
         .bind(&application.id)
     )?;
-    Ok(())
+    history::note(tx, application).await
 }
 
 /// Deleted ones, and all of workspaces that are themselves due.

@@ -69,6 +69,15 @@ impl Tx {
         }
     }
 
+    /// Ends a `select` of rows that must not change while what is made of them is not committed;
+    /// many may hold them so.
+    pub fn for_share(&self) -> &'static str {
+        match (&self.inner, self.mode) {
+            (Inner::Postgres(_), Mode::Write) => " for share",
+            _ => "",
+        }
+    }
+
     /// When the transaction began, by the injected clock.
     pub fn now(&self) -> DateTime<Utc> {
         self.now

@@ -1,6 +1,7 @@
 //! The control plane's API for dashboard users (`/control/v1`): the primary contract. Request and
 //! response structs stand above their handlers; a handler's name is its operation id.
 
+mod admin;
 mod applications;
 mod audit;
 mod auth;
@@ -61,6 +62,9 @@ pub fn router() -> OpenApiRouter<App> {
             applications::delete_application
         ))
         .routes(routes!(applications::restore_application))
+        .routes(routes!(applications::restart_application))
+        .routes(routes!(applications::logs::get_application_logs))
+        .routes(routes!(applications::metrics::get_application_metrics))
         .routes(routes!(keys::create_key, keys::list_keys))
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
@@ -70,4 +74,15 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::export_audit))
         .routes(routes!(audit::list_platform_audit))
+        .routes(routes!(workspaces::transfer_ownership))
+        .routes(routes!(admin::workspaces::search_workspaces))
+        .routes(routes!(admin::workspaces::inspect_workspace, admin::workspaces::update_terms))
+        .routes(routes!(admin::workspaces::suspend_workspace))
+        .routes(routes!(admin::workspaces::unsuspend_workspace))
+        .routes(routes!(admin::plans::list_plans))
+        .routes(routes!(admin::plans::get_plan, admin::plans::replace_plan))
+        .routes(routes!(admin::proxies::list_all_proxies))
+        .routes(routes!(admin::proxies::forget_proxy))
+        .routes(routes!(admin::users::list_users))
+        .routes(routes!(admin::users::update_user))
 }

@@ -87,6 +87,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        // Would pass for an object whose fields are given in their order.
+        serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(|error| {
+            Error::invalid("body", "invalid_json", format!("Invalid JSON in request body: {error}"))
+        })?;
+        return Err(Error::invalid("body", "invalid_type", "`body` must be an object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let inner = error.inner();

@@ -30,21 +30,33 @@ const MAX_KEY: usize = 255;
 
 /// Stores the answer with the effect, commits both, and answers.
 pub async fn answer<T: Serialize>(
-    mut tx: Tx,
+    tx: Tx,
     app: &App,
     status: StatusCode,
     body: T,
 ) -> Result<Response> {
-    let body = serde_json::to_string(&body).map_err(Error::internal)?;
-    let answer = Answer { status: status.as_u16(), body };
-    idempotency::record(&mut tx, &app.sealer, &answer).await?;
-    tx.commit().await?;
-    Ok(render(answer))
+    answer_with(tx, app, status, body, vec![]).await
 }
 
-/// As [`answer`], with 204 and no body.
-pub async fn no_content(mut tx: Tx, app: &App) -> Result<Response> {
-    let answer = Answer { status: StatusCode::NO_CONTENT.as_u16(), body: String::new() };
+/// As [`answer`], with cookies, as values of `Set-Cookie`.
+pub async fn answer_with<T: Serialize>(
+    tx: Tx,
+    app: &App,
+    status: StatusCode,
+    body: T,
+    cookies: Vec<String>,
+) -> Result<Response> {
+    let body = serde_json::to_string(&body).map_err(Error::internal)?;
+    commit(tx, app, Answer { status: status.as_u16(), body, cookies }).await
+}
+
+/// As [`answer_with`], with 204 and no body.
+pub async fn no_content(tx: Tx, app: &App, cookies: Vec<String>) -> Result<Response> {
+    let status = StatusCode::NO_CONTENT.as_u16();
+    commit(tx, app, Answer { status, body: String::new(), cookies }).await
+}
+
+async fn commit(mut tx: Tx, app: &App, answer: Answer) -> Result<Response> {
     idempotency::record(&mut tx, &app.sealer, &answer).await?;
     tx.commit().await?;
     Ok(render(answer))
@@ -52,11 +64,18 @@ pub async fn no_content(mut tx: Tx, app: &App) -> Result<Response> {
 
 fn render(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if answer.body.is_empty() {
-        return status.into_response();
+    let mut response = status.into_response();
+    if !answer.body.is_empty() {
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        *response.body_mut() = Body::from(answer.body);
     }
-    let json = HeaderValue::from_static("application/json");
-    (status, [(header::CONTENT_TYPE, json)], answer.body).into_response()
+    for cookie in answer.cookies {
+        if let Ok(value) = HeaderValue::from_str(&cookie) {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+    }
+    response
 }
 
 /// Handles the header around a request.

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use authsome_shared::id::{NodeId, PlatformId};
+use authsome_shared::log::LogBatch;
 use authsome_shared::node::Ack;
 use authsome_shared::usage::{Applied, MAX_BATCH_BYTES};
 use axum::Router;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::extract::{ClientAddress, Json, Query};
 use super::session::Node;
 use crate::app::App;
+use crate::applications::log;
 use crate::distribution::{self, Follower, Subscription};
 use crate::error::{Error, Result};
 use crate::metering::apply::{self, Batch};
@@ -30,6 +32,7 @@ pub fn router(stop: &CancellationToken) -> Router<App> {
         .route("/node/v1/stream", get(stream))
         .route("/node/v1/ack", post(ack))
         .route("/node/v1/usage", post(usage))
+        .route("/node/v1/logs", post(logs))
         .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES * 2))
         .layer(Extension(stop.clone()))
 }
@@ -94,4 +97,14 @@ async fn usage(_: Node, State(app): State<App>, body: Bytes) -> Result<Json<Appl
     let applied = apply::apply(&mut tx, &batch).await?;
     tx.commit().await?;
     Ok(Json(applied))
+}
+
+/// Lines for the logs of applications.
+async fn logs(_: Node, State(app): State<App>, body: Bytes) -> Result<StatusCode> {
+    let batch: LogBatch = serde_json::from_slice(&body)
+        .map_err(|error| Error::invalid("body", "invalid_json", error))?;
+    let mut tx = app.db.write().await?;
+    log::take(&mut tx, &batch).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -7,11 +7,12 @@ use axum::http::header;
 use axum::http::request::Parts;
 use ring::digest::{SHA256, digest};
 
+use super::cookie;
 use super::extract::Origin;
-use crate::actor::Actor;
+use crate::actor::{Actor, PlatformAccess};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::identity::session;
+use crate::identity::{not_an_admin, session};
 
 /// A signed-in user, whose session stood a moment ago.
 #[derive(Debug)]
@@ -19,15 +20,27 @@ pub struct SignedIn(pub Actor);
 
 /// The caller behind the request's access token, while the session stands.
 pub async fn caller(app: &App, parts: &Parts) -> Result<Actor> {
-    let token = bearer(parts)
+    let token = access_token(app, parts)
         .ok_or(Error::Unauthenticated("Send an access token: `Authorization: Bearer …`"))?;
-    session::authenticate(app, token).await
+    let actor = session::authenticate(app, token).await?;
+    if !parts.headers.contains_key(header::AUTHORIZATION) {
+        cookie::check_origin(app, parts)?;
+    }
+    Ok(actor)
+}
+
+/// The bearer's, else a cookie's.
+fn access_token<'a>(app: &App, parts: &'a Parts) -> Option<&'a str> {
+    if parts.headers.contains_key(header::AUTHORIZATION) {
+        return bearer(parts);
+    }
+    cookie::access_token(app, &parts.headers)
 }
 
 /// Whose access token the request shows, if it is one of ours and has not expired; whether the
 /// session still stands is not asked.
 pub fn subject(app: &App, parts: &Parts) -> Option<UserId> {
-    Some(app.tokens.verify(bearer(parts)?, app.clock.now())?.sub)
+    Some(app.tokens.verify(access_token(app, parts)?, app.clock.now())?.sub)
 }
 
 impl FromRequestParts<App> for SignedIn {
@@ -42,17 +55,14 @@ impl FromRequestParts<App> for SignedIn {
 
 /// A signed-in platform admin.
 #[derive(Debug)]
-pub struct PlatformAdmin(#[expect(dead_code, reason = "proof, not data")] pub Actor);
+pub struct PlatformAdmin(pub PlatformAccess);
 
 impl FromRequestParts<App> for PlatformAdmin {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let SignedIn(actor) = SignedIn::from_request_parts(parts, app).await?;
-        if !actor.platform_admin {
-            return Err(Error::Forbidden("This is for the platform's admins"));
-        }
-        Ok(Self(actor))
+        PlatformAccess::of(actor).map(Self).ok_or_else(not_an_admin)
     }
 }
 

@@ -25,7 +25,7 @@ pub use journey::{AWAY, Departure, cookie_name, prune};
 use super::device::Device;
 use super::linked::{self, Account, Identity, Person, Verdict};
 use super::session::{self, SignIn};
-use super::{account, notice, user};
+use super::{account, admin, notice, user};
 use crate::actor::Actor;
 use crate::app::App;
 use crate::audit::Entry;
@@ -175,7 +175,7 @@ pub async fn exchange(
             notice::send(&mut tx, app, notice::identity_linked(&user.email, label)).await?;
             user
         }
-        Verdict::New => create(&mut tx, &handed.provider, &person, device).await?,
+        Verdict::New => create(&mut tx, app, &handed.provider, &person, device).await?,
         Verdict::Taken => {
             let message = format!(
                 "The e-mail address has an account already. Sign in to it and link {label} there"
@@ -193,6 +193,7 @@ pub async fn exchange(
 /// A new account of a person with an address.
 async fn create(
     tx: &mut Tx,
+    app: &App,
     provider: &str,
     person: &Person,
     device: &Device,
@@ -207,6 +208,10 @@ async fn create(
     tx.audit(identity.audited(entry("identity.linked")));
     if !user.email_verified {
         account::ask_for_proof(tx, &user).await?;
+        return Ok(user);
+    }
+    if admin::verified(tx, &app.config.platform.admins, &user.email).await? {
+        return user::by_id(tx, &user.id).await;
     }
     Ok(user)
 }

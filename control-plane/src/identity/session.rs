@@ -16,8 +16,7 @@ pub use list::{Overview, Seen, list, revoke_one};
 use super::device::{self, Device};
 use super::token::{OneTimeToken, digest};
 use super::user::{self, NewUser, User};
-use super::{account, mfa};
-use super::{gate, throttle};
+use super::{account, admin, gate, mfa, throttle};
 use crate::actor::{Actor, Origin};
 use crate::app::App;
 use crate::audit::Entry;
@@ -97,6 +96,7 @@ pub async fn begin(
     device: &Device,
 ) -> Result<(Tx, SignIn)> {
     if mfa::is_on(&mut tx, &user.id).await? {
+        admin::check_enabled(&mut tx, &user.id).await?;
         let asked = mfa::ask(&mut tx, &user.id, method).await?;
         idempotency::let_go(&mut tx).await?;
         tx.commit().await?;
@@ -117,6 +117,7 @@ pub async fn open(
     let now = tx.now();
     let session = SessionId::new();
     let lifetime = TimeDelta::days(app.config.identity.refresh_token_days.into());
+    admin::check_enabled(tx, &user.id).await?;
     execute!(
         tx,
         sqlx::query(
@@ -282,7 +283,8 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Actor> {
             "select users.id, users.email, users.platform_admin from sessions \
              join users on users.id = sessions.user_id \
              where sessions.id = $1 and sessions.user_id = $2 \
-             and sessions.revoked_at is null and sessions.expires_at > $3"
+             and sessions.revoked_at is null and sessions.expires_at > $3 \
+             and users.disabled_at is null"
         )
         .bind(&claims.sid)
         .bind(&claims.sub)

@@ -109,6 +109,8 @@ pub enum Attempt {
     Login,
     /// A token out of a mail's link, or a mail with one.
     MailToken,
+    /// Any call without a token of ours.
+    Request,
 }
 
 /// Attempts per client address and minute. Fixed windows: simple, and exact enough for a guard.
@@ -117,6 +119,7 @@ pub struct AddressLimits {
     registrations: u32,
     logins: u32,
     mail_tokens: u32,
+    requests: u32,
     windows: Mutex<Windows>,
 }
 
@@ -152,6 +155,7 @@ impl AddressLimits {
             registrations: settings.registrations_per_minute,
             logins: settings.logins_per_minute,
             mail_tokens: settings.mail_tokens_per_minute,
+            requests: settings.anonymous_requests_per_minute,
             windows: Mutex::new(Windows { of: HashMap::new(), sweep_at: SWEEP_AT }),
         }
     }
@@ -162,6 +166,7 @@ impl AddressLimits {
             Attempt::Register => self.registrations,
             Attempt::Login => self.logins,
             Attempt::MailToken => self.mail_tokens,
+            Attempt::Request => self.requests,
         };
         let mut windows = self.windows.lock();
         windows.sweep(now);

@@ -209,23 +209,6 @@ pub async fn verify_email(tx: &mut Tx, id: &UserId, email: &str) -> Result<()> {
     updated.map(|_| ()).map_err(or_taken)
 }
 
-/// Makes the account a platform admin. `false` when there is no such account.
-pub async fn grant_platform_admin(tx: &mut Tx, email: &str) -> Result<bool> {
-    let now = tx.now();
-    let touched = execute!(
-        tx,
-        sqlx::query("update users set platform_admin = $1, updated_at = $2 where email = $3")
-            .bind(true)
-            .bind(now)
-            .bind(normalise_email(email))
-    )?;
-    if touched == 1 {
-        let entry = Entry::by_operator("cli", "user.admin_granted");
-        tx.audit(entry.on("user", normalise_email(email)));
-    }
-    Ok(touched == 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

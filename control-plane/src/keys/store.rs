@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use authsome_shared::api_key::KeyType;
-use authsome_shared::id::{ApplicationId, KeyId};
+use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
@@ -12,6 +12,20 @@ use crate::db::{Tx, placeholders};
 use crate::error::{Error, Result};
 use crate::page::{Page, PageParams};
 use crate::{execute, fetch_all, fetch_one, fetch_optional};
+
+/// How many keys of a workspace's applications are not revoked, but for deleted applications'.
+pub async fn count(tx: &mut Tx, workspace: &WorkspaceId) -> Result<u64> {
+    let (count,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as(
+            "select count(*) from keys join applications on applications.id = keys.application_id \
+             where applications.workspace_id = $1 and applications.status <> 'deleted' \
+             and keys.revoked_at is null"
+        )
+        .bind(workspace)
+    )?;
+    Ok(count.unsigned_abs())
+}
 
 pub async fn insert(tx: &mut Tx, key: &Key) -> Result<()> {
     execute!(

@@ -5,7 +5,7 @@
 //! as less usage in silence.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use authsome_shared::api_key::KeyDigest;
 use authsome_shared::clock::period_of;
@@ -13,7 +13,7 @@ use authsome_shared::id::{ApplicationId, EpochId, KeyId, NodeId, WorkspaceId};
 use authsome_shared::usage::{Applied, BatchHeader, Total, UsageRecord};
 use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 
-use super::histogram::bucket_of;
+use super::series::{self, Sample, Step};
 use super::totals::{self, Increment};
 use crate::db::{Topic, Tx};
 use crate::error::{Error, Result};
@@ -187,14 +187,18 @@ async fn record_gap(
 
 type MinuteKey<'a> = (&'a ApplicationId, DateTime<Utc>, &'a KeyId, &'a str);
 
+/// An application's end user in a month.
+type UserKey<'a> = (&'a ApplicationId, String, Cow<'a, str>);
+
 /// The records, added up as they will be stored. Ordered maps: rows are always touched in the same
 /// order, so that parallel batches can't deadlock.
 #[derive(Default)]
 struct Summary<'a> {
     minutes: BTreeMap<MinuteKey<'a>, (&'a WorkspaceId, Increment)>,
-    latencies: BTreeMap<(&'a ApplicationId, DateTime<Utc>, i64), i64>,
+    series: BTreeMap<(&'a ApplicationId, Step, DateTime<Utc>), Sample>,
     totals: BTreeMap<(String, String), (&'a WorkspaceId, Increment)>,
-    users: BTreeSet<(&'a ApplicationId, String, Cow<'a, str>, &'a WorkspaceId)>,
+    /// With when they were last seen.
+    users: BTreeMap<UserKey<'a>, (&'a WorkspaceId, DateTime<Utc>)>,
     last_used: HashMap<&'a KeyId, DateTime<Utc>>,
 }
 
@@ -216,8 +220,10 @@ impl<'a> Summary<'a> {
 
         let key = (application, minute, &record.key, record.route.as_str());
         self.minutes.entry(key).or_insert((workspace, Increment::default())).1.add(increment);
-        let bucket = bucket_of(record.latency_us);
-        *self.latencies.entry((application, minute, bucket)).or_default() += 1;
+        for step in Step::ALL {
+            let key = (application, step, step.start_of(at));
+            self.series.entry(key).or_default().add(record.status, record.latency_us);
+        }
 
         let line = record.bucket.as_ref().unwrap_or(&record.key);
         for subject in [workspace.as_str(), application.as_str(), line.as_str()] {
@@ -225,7 +231,9 @@ impl<'a> Summary<'a> {
             self.totals.entry(key).or_insert((workspace, Increment::default())).1.add(increment);
         }
         if let Some(user) = &record.user {
-            self.users.insert((application, period, end_user(user), workspace));
+            let key = (application, period, end_user(user));
+            let (_, seen) = self.users.entry(key).or_insert((workspace, at));
+            *seen = at.max(*seen);
         }
         let used = self.last_used.entry(&record.key).or_insert(at);
         *used = at.max(*used);
@@ -273,38 +281,44 @@ impl<'a> Summary<'a> {
                 .bind(increment.bytes_out)
             )?;
         }
-        for ((application, minute, bucket), requests) in self.latencies {
-            execute!(
-                tx,
-                sqlx::query(
-                    "insert into usage_latencies (application_id, minute, bucket, requests) \
-                     values ($1, $2, $3, $4) on conflict (application_id, minute, bucket) \
-                     do update set requests = usage_latencies.requests + excluded.requests"
-                )
-                .bind(application)
-                .bind(minute)
-                .bind(bucket)
-                .bind(requests)
-            )?;
+        for ((application, step, start), sample) in self.series {
+            series::add(tx, application, step, start, &sample).await?;
         }
-        for (application, period, user, workspace) in self.users {
-            execute!(
-                tx,
-                sqlx::query(
-                    "insert into usage_users (application_id, period, end_user, workspace_id) \
-                     values ($1, $2, $3, $4) on conflict (application_id, period, end_user) do nothing"
-                )
-                .bind(application)
-                .bind(period)
-                .bind(user.as_ref())
-                .bind(workspace)
-            )?;
+        for ((application, period, user), (workspace, seen)) in self.users {
+            store_user(tx, application, &period, user.as_ref(), workspace, seen).await?;
         }
         let mut used: Vec<(KeyId, DateTime<Utc>)> =
             self.last_used.into_iter().map(|(key, at)| (key.clone(), at)).collect();
         used.sort();
         keys::touch(tx, &used).await
     }
+}
+
+/// Notes an end user of the month. When it was last seen is not written for less than a minute.
+async fn store_user(
+    tx: &mut Tx,
+    application: &ApplicationId,
+    period: &str,
+    user: &str,
+    workspace: &WorkspaceId,
+    seen: DateTime<Utc>,
+) -> Result<()> {
+    execute!(
+        tx,
+        sqlx::query(
+            "insert into usage_users (application_id, period, end_user, workspace_id, last_seen_at) \
+             values ($1, $2, $3, $4, $5) on conflict (application_id, period, end_user) \
+             do update set last_seen_at = excluded.last_seen_at \
+             where usage_users.last_seen_at < $6"
+        )
+        .bind(application)
+        .bind(period)
+        .bind(user)
+        .bind(workspace)
+        .bind(seen)
+        .bind(seen - TimeDelta::minutes(1))
+    )?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -23,12 +23,14 @@ pub struct Sums {
     pub workspace: i64,
     pub applications: i64,
     pub keys: i64,
-    pub minutes: i64,
+    /// `None` when some of the month's are no longer kept.
+    pub minutes: Option<i64>,
 }
 
 impl Sums {
     pub fn agree(self) -> bool {
-        [self.applications, self.keys, self.minutes].iter().all(|sum| *sum == self.workspace)
+        let sums = [Some(self.applications), Some(self.keys), self.minutes];
+        sums.into_iter().flatten().all(|sum| sum == self.workspace)
     }
 }
 
@@ -60,10 +62,16 @@ pub struct Reconciliation {
     pub gaps: Vec<Gap>,
 }
 
-/// Reconciles `period`, or the current month.
-pub async fn of(tx: &mut Tx, access: &Access, period: Option<&str>) -> Result<Reconciliation> {
+/// Reconciles `period`, or the current month. What was counted before `kept_since` may be gone.
+pub async fn of(
+    tx: &mut Tx,
+    access: &Access,
+    period: Option<&str>,
+    kept_since: DateTime<Utc>,
+) -> Result<Reconciliation> {
     let period = Period::asked(period, tx.now())?;
-    let sums = sums(tx, access, period).await?;
+    let mut sums = sums(tx, access, period).await?;
+    sums.minutes = sums.minutes.filter(|_| period.start() >= kept_since);
     let mut ledgers = Vec::new();
     for proxy in proxies::all(tx).await? {
         let (applied, missing) = ledger(tx, &proxy.id).await?;
@@ -87,15 +95,18 @@ async fn sums(tx: &mut Tx, access: &Access, period: Period) -> Result<Sums> {
     let (minutes,): (i64,) = fetch_one!(
         tx,
         sqlx::query_as(
-            "select cast(coalesce(sum(units), 0) as bigint) from usage_minutes \
-             where workspace_id = $1 and minute >= $2 and minute < $3"
+            "select cast( \
+             (select coalesce(sum(units), 0) from usage_minutes \
+              where workspace_id = $1 and minute >= $2 and minute < $3) + \
+             (select coalesce(sum(units), 0) from usage_hours \
+              where workspace_id = $1 and hour >= $2 and hour < $3) as bigint)"
         )
         .bind(workspace)
         .bind(period.start())
         .bind(period.end())
     )?;
     let workspace = totals::of(tx, workspace.as_str(), &name).await?.units;
-    Ok(Sums { workspace, applications, keys, minutes })
+    Ok(Sums { workspace, applications, keys, minutes: Some(minutes) })
 }
 
 const SUM_OF_TOTALS: &str = "select cast(coalesce(sum(units), 0) as bigint) from usage_totals \
@@ -127,13 +138,14 @@ mod tests {
 
     #[test]
     fn one_way_that_differs_is_a_disagreement() {
-        let same = Sums { workspace: 7, applications: 7, keys: 7, minutes: 7 };
+        let same = Sums { workspace: 7, applications: 7, keys: 7, minutes: Some(7) };
         assert!(same.agree());
+        assert!(Sums { minutes: None, ..same }.agree());
         for different in [
             Sums { workspace: 8, ..same },
             Sums { applications: 6, ..same },
             Sums { keys: 0, ..same },
-            Sums { minutes: 8, ..same },
+            Sums { minutes: Some(8), ..same },
         ] {
             assert!(!different.agree(), "{different:?}");
         }

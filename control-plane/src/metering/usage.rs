@@ -4,10 +4,10 @@ use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, Datelike, NaiveDate, TimeZone, Utc};
 
 use super::totals;
-use crate::actor::Access;
+use crate::actor::{Access, PlatformAccess};
 use crate::db::Tx;
 use crate::error::{Error, Result};
-use crate::workspaces::{Limits, Workspace, plan};
+use crate::workspaces::{Limits, Workspace, limits};
 use crate::{applications, fetch_one};
 
 /// A calendar month, UTC.
@@ -79,16 +79,26 @@ pub struct Usage {
 /// The usage of `period`, or of the current month.
 pub async fn of(
     tx: &mut Tx,
-    access: &Access,
+    _access: &Access,
     workspace: &Workspace,
     period: Option<&str>,
 ) -> Result<Usage> {
     let period = Period::asked(period, tx.now())?;
+    month(tx, workspace, period).await
+}
+
+/// This month's, for the platform's admins.
+pub async fn overseen(tx: &mut Tx, _: &PlatformAccess, workspace: &Workspace) -> Result<Usage> {
+    let period = Period::containing(tx.now());
+    month(tx, workspace, period).await
+}
+
+async fn month(tx: &mut Tx, workspace: &Workspace, period: Period) -> Result<Usage> {
     let name = period.to_string();
-    let limits = plan::limits(tx, workspace.plan).await?;
-    let total = totals::of(tx, access.workspace_id().as_str(), &name).await?;
-    let active_users = distinct_users(tx, access.workspace_id(), &name).await?;
-    let applications = applications::count(tx, access.workspace_id()).await?;
+    let limits = limits::of(tx, workspace).await?;
+    let total = totals::of(tx, workspace.id.as_str(), &name).await?;
+    let active_users = distinct_users(tx, &workspace.id, &name).await?;
+    let applications = applications::count(tx, &workspace.id).await?;
     let active_users_cost_micros = limits.active_users.cost_micros(active_users);
     Ok(Usage {
         period,

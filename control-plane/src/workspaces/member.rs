@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::forbidden;
+use super::{Workspace, forbidden};
 use crate::actor::{Access, Actor, Permission, Role};
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -63,6 +63,15 @@ pub async fn role_of(tx: &mut Tx, workspace: &WorkspaceId, user: &UserId) -> Res
     Ok(row.map(|(role,)| role))
 }
 
+/// How many members and invitations a workspace has.
+pub async fn count(tx: &mut Tx, workspace: &WorkspaceId) -> Result<u64> {
+    let (count,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as("select count(*) from members where workspace_id = $1").bind(workspace)
+    )?;
+    Ok(count.unsigned_abs())
+}
+
 /// Members and invitations, oldest first.
 pub async fn list(tx: &mut Tx, access: &Access, page: PageParams) -> Result<Page<Member>> {
     let (total,): (i64,) = fetch_one!(
@@ -94,31 +103,125 @@ pub async fn get(tx: &mut Tx, access: &Access, id: &MemberId) -> Result<Member> 
     member.ok_or(NOT_FOUND)
 }
 
-/// Gives a member another role.
-pub async fn change_role(
+/// What a change leaves alone is `None`.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct MemberChange {
+    pub role: Option<Role>,
+    /// `Active` or `Suspended`: a suspended member keeps its place and sees nothing.
+    pub status: Option<Status>,
+}
+
+/// Gives a member another role, suspends it, or lets it back in.
+pub async fn change(
     tx: &mut Tx,
     access: &Access,
     id: &MemberId,
-    role: Role,
+    change: MemberChange,
 ) -> Result<Member> {
     let mut member = get(tx, access, id).await?;
+    let role = change.role.unwrap_or(member.role);
+    let status = change.status.unwrap_or(member.status);
     check_owner_rules(access, &member, role)?;
-    if member.role == Role::Owner && role != Role::Owner {
+    if status != member.status {
+        check_status_change(access, &member, status)?;
+    }
+    let owns = member.role == Role::Owner && member.status == Status::Active;
+    if owns && (role, status) != (Role::Owner, Status::Active) {
         keep_an_owner(tx, access, &member).await?;
     }
+    let was = (member.role, member.status);
+    store(tx, &mut member, role, status).await?;
+    if was.0 != role {
+        let entry = access.audit("member.role_changed").on("member", id);
+        tx.audit(entry.change(json!({ "role": was.0 }), json!({ "role": role })));
+    }
+    if was.1 != status {
+        let reinstated = status == Status::Active;
+        let action = if reinstated { "member.reinstated" } else { "member.suspended" };
+        tx.audit(access.audit(action).on("member", id));
+    }
+    Ok(member)
+}
+
+/// Invitations are accepted or taken back, not switched; nobody shuts itself out.
+fn check_status_change(access: &Access, member: &Member, status: Status) -> Result<()> {
+    let message = match (member.status, status) {
+        (Status::Invited, _) => "An invitation can only be accepted by whom it is for",
+        (_, Status::Invited) => "A member can't become an invitation: remove and invite it again",
+        _ if member.user_id.as_ref() == Some(&access.actor().user_id) => {
+            "Nobody can suspend themselves: leave instead"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Conflict(Code::InvalidState, message.into()))
+}
+
+async fn store(tx: &mut Tx, member: &mut Member, role: Role, status: Status) -> Result<()> {
     let now = tx.now();
     execute!(
         tx,
-        sqlx::query("update members set role = $1, updated_at = $2 where id = $3")
+        sqlx::query("update members set role = $1, status = $2, updated_at = $3 where id = $4")
             .bind(role)
+            .bind(status)
             .bind(now)
-            .bind(id)
+            .bind(&member.id)
     )?;
-    let entry = access.audit("member.role_changed").on("member", id);
-    tx.audit(entry.change(json!({ "role": member.role }), json!({ "role": role })));
     member.role = role;
+    member.status = status;
     member.updated_at = now;
-    Ok(member)
+    Ok(())
+}
+
+/// Hands the workspace over: the member becomes an owner and its `ownerId`, the caller an admin.
+/// Other owners stay what they are. `access` is an owner's, and the workspace's row is held since it
+/// was proved, so that of two at once the second finds what the first has left.
+pub async fn transfer_ownership(
+    tx: &mut Tx,
+    access: &Access,
+    workspace: &mut Workspace,
+    heir: &MemberId,
+) -> Result<()> {
+    if heir.as_str().parse::<MemberId>().is_err() {
+        // May hold what the databases refuse as text.
+        return Err(Error::invalid(
+            "memberId",
+            "invalid_value",
+            "`memberId` must be a member's id",
+        ));
+    }
+    let mut heir = get(tx, access, heir).await?;
+    let user_id = heir.user_id.clone().filter(|_| heir.status == Status::Active);
+    let Some(user_id) = user_id else {
+        let message = "Only an active member can become the owner";
+        return Err(Error::Conflict(Code::InvalidState, message.into()));
+    };
+    if user_id == access.actor().user_id {
+        let message = "The workspace is yours already: name another member";
+        return Err(Error::Conflict(Code::InvalidState, message.into()));
+    }
+    let mut giver = of_user(tx, access).await?;
+    store(tx, &mut heir, Role::Owner, Status::Active).await?;
+    store(tx, &mut giver, Role::Admin, Status::Active).await?;
+    let entry = access.audit("workspace.ownership_transferred").on("workspace", &workspace.id);
+    let before = json!({ "ownerId": workspace.owner_id });
+    workspace.owner_id = user_id;
+    tx.audit(entry.change(before, json!({ "ownerId": workspace.owner_id })));
+    workspace.updated_at = tx.now();
+    super::store::update(tx, workspace).await?;
+    Ok(())
+}
+
+/// The caller's own membership.
+async fn of_user(tx: &mut Tx, access: &Access) -> Result<Member> {
+    let member = fetch_optional!(
+        tx,
+        sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "{SELECT} where members.workspace_id = $1 and members.user_id = $2"
+        )))
+        .bind(access.workspace_id())
+        .bind(&access.actor().user_id)
+    )?;
+    member.ok_or(NOT_FOUND)
 }
 
 /// Removes a member, or takes an invitation back. Anybody but the last owner may leave.

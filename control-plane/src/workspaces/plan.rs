@@ -2,11 +2,15 @@
 
 use authsome_shared::snapshot::RateLimit;
 use serde::{Deserialize, Serialize};
+use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
+use super::api_limit::ApiLimit;
+use super::limits::{check_quantity, check_rate_limit};
 use crate::db::Tx;
-use crate::error::{Error, Result};
+use crate::error::{Checks, Error, Result};
+use crate::page::{Page, PageParams};
 use crate::{fetch_all, fetch_one};
 
 #[derive(
@@ -42,6 +46,9 @@ pub struct Limits {
     pub requests_per_month: Option<u64>,
     /// Per key.
     pub rate_limit: RateLimit,
+    /// Of the control plane's own API.
+    #[serde(default)]
+    pub api: Option<ApiLimit>,
     pub active_users: Allowance,
     pub storage_gb: Allowance,
 }
@@ -87,10 +94,67 @@ impl Allowance {
     }
 }
 
-/// What the plan includes.
+impl Limits {
+    /// Can a plan be like this?
+    pub fn check(&self) -> Result<()> {
+        let mut checks = Checks::default();
+        checks.check(
+            (0..=MOST_CENTS).contains(&self.fee_cents),
+            "feeCents",
+            format!("`feeCents` must be 0 to {MOST_CENTS}"),
+        );
+        check_rate_limit(&mut checks, "rateLimit", &self.rate_limit);
+        check_quantity(&mut checks, "applications", self.applications.unwrap_or_default());
+        let requests = self.requests_per_month.unwrap_or_default();
+        check_quantity(&mut checks, "requestsPerMonth", requests);
+        if let Some(api) = &self.api {
+            for (field, number) in [("api.perMinute", api.per_minute), ("api.perDay", api.per_day)]
+            {
+                checks.check(number > 0, field, format!("`{field}` must be at least 1"));
+                check_quantity(&mut checks, field, number);
+            }
+        }
+        self.active_users.check(&mut checks, "activeUsers");
+        self.storage_gb.check(&mut checks, "storageGb");
+        checks.finish()
+    }
+}
+
+/// A million dollars a month.
+const MOST_CENTS: i64 = 100_000_000;
+
+/// A thousand dollars a unit.
+const MOST_MICROS: i64 = 1_000_000_000;
+
+const MOST_TIERS: usize = 20;
+
+impl Allowance {
+    fn check(&self, checks: &mut Checks, field: &str) {
+        check_quantity(checks, &format!("{field}.included"), self.included);
+        let tiers = format!("{field}.tiers");
+        let rule = format!(
+            "`{tiers}` must rise from `included` on, at most {MOST_TIERS}, and only the last is \
+             without end"
+        );
+        let mut from = Some(self.included);
+        let mut rising = self.tiers.len() <= MOST_TIERS;
+        for tier in &self.tiers {
+            rising &= from.is_some_and(|from| tier.up_to.is_none_or(|to| to > from));
+            from = tier.up_to;
+            check_quantity(checks, &tiers, tier.up_to.unwrap_or_default());
+            let priced = (0..=MOST_MICROS).contains(&tier.unit_micros);
+            checks.check(priced, &tiers, format!("`unitMicros` must be 0 to {MOST_MICROS}"));
+        }
+        checks.check(rising, &tiers, rule);
+    }
+}
+
+/// What the plan includes. In a writing transaction the plan can't change until its end: what is
+/// published by it is not overtaken by the plan's own publication.
 pub async fn limits(tx: &mut Tx, plan: Plan) -> Result<Limits> {
+    let select = format!("select limits from plans where name = $1{}", tx.for_share());
     let row: (Json<Limits>,) =
-        fetch_one!(tx, sqlx::query_as("select limits from plans where name = $1").bind(plan))?;
+        fetch_one!(tx, sqlx::query_as(AssertSqlSafe(select.clone())).bind(plan))?;
     Ok(row.0.0)
 }
 
@@ -99,6 +163,18 @@ pub async fn all_limits(tx: &mut Tx) -> Result<Vec<(Plan, Limits)>> {
     let rows: Vec<(Plan, Json<Limits>)> =
         fetch_all!(tx, sqlx::query_as("select name, limits from plans"))?;
     Ok(rows.into_iter().map(|(plan, Json(limits))| (plan, limits)).collect())
+}
+
+/// The plans, by what they are called.
+pub async fn list(tx: &mut Tx, page: PageParams) -> Result<Page<(Plan, Limits)>> {
+    let (total,): (i64,) = fetch_one!(tx, sqlx::query_as("select count(*) from plans"))?;
+    let rows: Vec<(Plan, Json<Limits>)> = fetch_all!(
+        tx,
+        sqlx::query_as("select name, limits from plans order by name limit $1 offset $2")
+            .bind(page.limit())
+            .bind(page.offset())
+    )?;
+    Ok(page.of(rows, total).map(|(plan, Json(limits))| (plan, limits)))
 }
 
 /// One plan's limits out of [`all_limits`].
@@ -139,6 +215,26 @@ mod tests {
         }
         assert_eq!(users.cost_micros(10_001), 20_000);
         assert_eq!(users.overage(150_000), 140_000);
+    }
+
+    #[test]
+    fn tiers_rise_and_end_once() {
+        let tiers = |tiers: &[(Option<u64>, i64)]| {
+            let tiers =
+                tiers.iter().map(|&(up_to, unit_micros)| Tier { up_to, unit_micros }).collect();
+            let mut checks = Checks::default();
+            Allowance { included: 10, tiers }.check(&mut checks, "activeUsers");
+            checks.finish().is_ok()
+        };
+        assert!(tiers(&[]));
+        assert!(tiers(&[(Some(20), 5), (None, 0)]));
+        assert!(tiers(&[(Some(20), 5)]));
+        assert!(!tiers(&[(Some(10), 5)]));
+        assert!(!tiers(&[(Some(20), 5), (Some(20), 4)]));
+        assert!(!tiers(&[(None, 5), (Some(20), 4)]));
+        assert!(!tiers(&[(None, 5), (None, 4)]));
+        assert!(!tiers(&[(None, -1)]));
+        assert!(!tiers(&[(None, i64::MAX)]));
     }
 
     #[test]

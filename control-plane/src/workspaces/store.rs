@@ -72,8 +72,8 @@ pub async fn insert(tx: &mut Tx, workspace: &Workspace) -> Result<bool> {
         tx,
         sqlx::query(
             "insert into workspaces \
-             (id, name, slug, plan, status, owner_id, metadata, created_at, updated_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (slug) do nothing"
+             (id, name, slug, plan, status, owner_id, metadata, created_at, updated_at, limits) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (slug) do nothing"
         )
         .bind(&workspace.id)
         .bind(&workspace.name)
@@ -84,6 +84,7 @@ pub async fn insert(tx: &mut Tx, workspace: &Workspace) -> Result<bool> {
         .bind(&workspace.metadata)
         .bind(workspace.created_at)
         .bind(workspace.updated_at)
+        .bind(&workspace.limits)
     )?;
     Ok(inserted == 1)
 }
@@ -93,7 +94,9 @@ pub async fn update(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
         tx,
         sqlx::query(
             "update workspaces set name = $1, status = $2, owner_id = $3, metadata = $4, \
-             updated_at = $5, deleted_at = $6, purge_at = $7 where id = $8"
+             updated_at = $5, deleted_at = $6, purge_at = $7, plan = $8, limits = $9, \
+             status_before_deletion = $10, status_before_suspension = $11, \
+             suspended_reason = $12 where id = $13"
         )
         .bind(&workspace.name)
         .bind(workspace.status)
@@ -102,6 +105,11 @@ pub async fn update(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
         .bind(workspace.updated_at)
         .bind(workspace.deleted_at)
         .bind(workspace.purge_at)
+        .bind(workspace.plan)
+        .bind(&workspace.limits)
+        .bind(workspace.status_before_deletion)
+        .bind(workspace.status_before_suspension)
+        .bind(&workspace.suspended_reason)
         .bind(&workspace.id)
     )?;
     Ok(())

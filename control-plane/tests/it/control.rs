@@ -1,13 +1,16 @@
 //! `/control/v1`.
 
 mod access;
+mod admin;
 mod applications;
 mod audit;
 mod auth;
+mod cors;
 mod hygiene;
 mod idempotency;
 mod invitations;
 mod keys;
+mod limits;
 mod members;
 mod openapi;
 mod proxies;

@@ -1,6 +1,7 @@
 //! What must hold of the source as a whole (ARCHITECTURE.md says why). Each guard names the file
 //! and the line, and what to do instead.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -81,10 +82,11 @@ fn domains_know_no_http_server() {
 
 #[test]
 fn the_edge_owns_the_transaction() {
-    const MAY_COMMIT: [(&str, &str); 10] = [
+    const MAY_COMMIT: [(&str, &str); 11] = [
         ("app.rs", "opening the platform is an edge"),
         ("main.rs", "a command is an edge"),
         ("worker.rs", "a job is an edge"),
+        ("worker/retention.rs", "housekeeping is an edge, batch by batch"),
         ("applications/provision.rs", "a job that asks the network between two transactions"),
         ("identity/session.rs", "hashing lies between transactions, and a count must stand"),
         ("identity/account.rs", "hashing lies between transactions"),
@@ -202,4 +204,41 @@ fn domains_depend_in_one_direction() {
             }
         }
     }
+}
+
+/// The description knows schemas by name alone: of two that are called the same, one silently
+/// describes both.
+#[test]
+fn no_two_schemas_share_a_name() {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for file in sources() {
+        let mut lines = file.text.lines().peekable();
+        while let Some(line) = lines.next() {
+            // A derive may stand on several lines.
+            if !line.contains("ToSchema") || line.trim_start().starts_with("use ") {
+                continue;
+            }
+            let mut renamed = None;
+            for line in lines.by_ref() {
+                let line = line.trim();
+                if let Some(rest) = line.split("schema(as = ").nth(1) {
+                    renamed = rest.split([',', ')']).next().map(ToOwned::to_owned);
+                }
+                let declared = line.strip_prefix("pub ").unwrap_or(line);
+                let declared = declared.strip_prefix("pub(super) ").unwrap_or(declared);
+                let words = declared.strip_prefix("struct ").or(declared.strip_prefix("enum "));
+                let Some(words) = words else { continue };
+                let name = words.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+                let name = renamed.take().unwrap_or_else(|| name.to_owned());
+                if let Some(other) = seen.insert(name.clone(), file.path.clone()) {
+                    panic!(
+                        "src/{} and src/{other} both describe {name}: add #[schema(as = …)]",
+                        file.path
+                    );
+                }
+                break;
+            }
+        }
+    }
+    assert!(seen.len() > 30, "{seen:?}");
 }

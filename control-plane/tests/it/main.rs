@@ -4,9 +4,11 @@
 //! Each test has its own database: SQLite, or PostgreSQL when `TEST_DATABASE_URL` names a
 //! throw-away server. Tests run in parallel and in any order; none sleeps, none has a fixed port.
 
+mod contract;
 mod control;
 mod guards;
 mod jobs;
 mod node;
 mod probe;
+mod retention;
 mod support;

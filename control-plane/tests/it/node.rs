@@ -2,6 +2,7 @@
 
 mod ack;
 mod fleet;
+mod logs;
 mod snapshot;
 mod stream;
 mod token;

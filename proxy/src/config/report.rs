@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::bail;
+use authsome_shared::log::Level;
 use authsome_shared::secret::Secret;
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,34 @@ impl Default for Log {
             sample_refused: 1.0,
             sample_failed: 1.0,
             slow_ms: 1_000,
+        }
+    }
+}
+
+/// Of one application, lines for its owner's log in a second; 0: none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApplicationLog {
+    /// About requests that failed with a 5xx, whoever's.
+    pub errors_per_second: u32,
+    /// About requests that were refused, were slow, or whose client went away.
+    pub warnings_per_second: u32,
+    /// About the others.
+    pub successes_per_second: u32,
+}
+
+impl Default for ApplicationLog {
+    fn default() -> Self {
+        Self { errors_per_second: 20, warnings_per_second: 5, successes_per_second: 1 }
+    }
+}
+
+impl ApplicationLog {
+    pub(crate) fn of(&self, level: Level) -> u32 {
+        match level {
+            Level::Error => self.errors_per_second,
+            Level::Warn => self.warnings_per_second,
+            Level::Info | Level::Debug => self.successes_per_second,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What a finished request leaves behind for operators: metrics, its decision in the access log and
-//! in the memory of recent ones, and its spans. It comes after everything that the client sees, and
+//! in the memory of recent ones, and its spans; and for the application's owner, a line in its log. It comes after everything that the client sees, and
 //! makes nothing that nobody asked for.
 
 use std::borrow::Cow;
@@ -41,15 +41,25 @@ impl Gateway {
             latency_us,
         };
         let trace = ctx.trace;
-        let draw = || draw_of(trace.map(|trace| trace.id), ctx.id.as_str());
-        let sample = self.reports.access_log.sample(end, draw);
+        let draw = draw_of(trace.map(|trace| trace.id), ctx.id.as_str());
+        let drawn = self.reports.access_log.drawn(end, draw);
+        let told = drawn.as_ref().zip(ctx.application.as_deref()).and_then(|(drawn, it)| {
+            let level = self.reports.application_log.takes(it, end, drawn.rule == "slow")?;
+            Some((it, level))
+        });
+        let sample = drawn.filter(|_| self.reports.access_log.is_on());
         let recorded = trace.filter(crate::trace::Trace::is_recorded);
-        if sample.is_none() && recorded.is_none() && !self.reports.recent.is_on() {
+        let kept = self.reports.recent.is_on();
+        if sample.is_none() && recorded.is_none() && told.is_none() && !kept {
             return;
         }
         let logged = sample.is_some();
         let mut bytes = Vec::with_capacity(512);
-        self.decision(session, ctx, latency_us, sample).write(&mut bytes);
+        let decision = self.decision(session, ctx, latency_us, sample);
+        if let Some((application, level)) = told {
+            self.reports.application_log.tell(application, level, &decision);
+        }
+        decision.write(&mut bytes);
         self.reports.recent.keep(ctx.id.as_str(), end.is_bad(), &bytes);
         if let Some(trace) = recorded {
             let decision = bytes.clone();

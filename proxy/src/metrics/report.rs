@@ -1,12 +1,14 @@
 //! What is counted of the reports on requests themselves: logs, recent decisions, traces.
 
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 
 use super::register::Register;
 
 pub struct Report {
     pub log_lines: IntCounter,
     pub log_dropped: IntCounter,
+    pub application_log_lines: IntCounter,
+    pub application_log_dropped: IntCounterVec,
     pub decisions_bytes: IntGauge,
     pub spans_exported: IntCounter,
     pub spans_dropped: IntCounter,
@@ -15,7 +17,20 @@ pub struct Report {
 impl Report {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let register = Register(registry);
+        let application_log_dropped = register.counters(
+            "authsome_proxy_application_log_dropped_total",
+            "Lines for applications' logs that are not told, by reason",
+            "reason",
+        )?;
+        for reason in ["rate", "away", "refused"] {
+            let _ = application_log_dropped.with_label_values(&[reason]);
+        }
         Ok(Self {
+            application_log_lines: register.counter(
+                "authsome_proxy_application_log_lines_total",
+                "Lines for applications' logs that the control plane took",
+            )?,
+            application_log_dropped,
             log_lines: register.counter(
                 "authsome_proxy_access_log_lines_total",
                 "Access log lines handed to the writer",

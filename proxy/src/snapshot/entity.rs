@@ -95,7 +95,8 @@ impl Application {
                 .upstream
                 .as_ref()
                 .map(|upstream| Upstream::new(upstream, application.id.as_str(), envelope))
-                .transpose()?,
+                .transpose()?
+                .map(|it| it.restarted(application.id.as_str(), application.generation)),
             routes: routes.into(),
             rate_limit: application.rate_limit,
             quota: Quota::new(
@@ -149,6 +150,10 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     pub breaker: Option<Breaker>,
     pub tls: Option<Tls>,
+    /// The application's: what an earlier one's pool knows is not taken over.
+    pub generation: u64,
+    /// Keeps this generation's connections apart from those of earlier ones; 0: of none.
+    pub group: u64,
     /// What is known of the bases; found with the first request.
     pub pool: OnceLock<Arc<Pool>>,
 }
@@ -188,8 +193,20 @@ impl Upstream {
             health_check: upstream.health_check.clone(),
             breaker: upstream.breaker,
             tls: Tls::new(&upstream.tls, application, envelope)?,
+            generation: 0,
+            group: 0,
             pool: OnceLock::new(),
         })
+    }
+
+    /// The same after so many restarts of its application.
+    fn restarted(mut self, application: &str, generation: u64) -> Self {
+        self.generation = generation;
+        self.group = match generation {
+            0 => 0,
+            number => balance::hash(&format!("{application}/{number}")),
+        };
+        self
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use authsome_shared::id::{NodeId, PlatformId};
+use authsome_shared::log::LogBatch;
 use authsome_shared::node::Ack;
 use authsome_shared::secret::Secret;
 use authsome_shared::usage::Applied;
@@ -85,6 +86,20 @@ impl Client {
         let request = request.header("content-type", "application/x-ndjson").body(batch);
         let response = checked(request.timeout(CALL).send().await?)?;
         Ok(response.json().await?)
+    }
+
+    /// `false` when the control plane will not have the batch, now or later.
+    pub async fn logs(&self, batch: &LogBatch) -> anyhow::Result<bool> {
+        let request = self.http.post(self.url("node/v1/logs")?).bearer_auth(self.token.expose());
+        let response = request.json(batch).timeout(CALL).send().await?;
+        match response.status() {
+            // One of an earlier release knows no such call.
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE => {
+                tracing::debug!(status = %response.status(), "lines of logs were refused");
+                Ok(false)
+            }
+            _ => checked(response).map(|_| true),
+        }
     }
 }
 

@@ -41,6 +41,13 @@ impl Resolver {
         }
     }
 
+    /// The next request asks for this host's addresses anew.
+    pub fn forget(&self, host: &Host<String>) {
+        if let Host::Domain(name) = host {
+            self.answers.lock().remove(name);
+        }
+    }
+
     fn remembered(&self, name: &str) -> Option<Arc<[IpAddr]>> {
         let answers = self.answers.lock();
         let (at, addresses) = answers.get(name)?;
@@ -82,6 +89,8 @@ mod tests {
         let found = resolver.resolve(&local, limit).await.expect("known everywhere");
         assert!(found.iter().all(IpAddr::is_loopback));
         assert_eq!(resolver.remembered("localhost").as_deref(), Some(&*found));
+        resolver.forget(&local);
+        assert_eq!(resolver.remembered("localhost"), None);
         let literal = Host::parse("192.0.2.1").expect("an address");
         assert_eq!(resolver.resolve(&literal, limit).await.expect("itself").len(), 1);
         let nonsense = Host::Domain("does-not-exist.invalid".to_owned());

@@ -1,6 +1,6 @@
 //! One application's URLs with what is known of them, and the choice between them. It lives beside
 //! the snapshot: a new configuration of the application takes over the health of the URLs it still
-//! has, the breaker unless its settings changed, and the retry budget. What is decided is decided
+//! has, the breaker unless its settings changed, and the retry budget; after a restart, nothing. What is decided is decided
 //! by `balance`, `health`, `breaker` and `budget`; time is an argument, in milliseconds.
 //!
 //! A URL is in when neither its requests nor its health check have put it out. Requests don't put
@@ -72,6 +72,8 @@ pub struct Pool {
     credit: Mutex<Box<[i64]>>,
     turn: AtomicUsize,
     shared: Arc<Shared>,
+    /// Restarts of the application before it.
+    generation: u64,
 }
 
 /// A request under way, until it is dropped.
@@ -85,8 +87,9 @@ impl Drop for Flight {
 }
 
 impl Pool {
-    /// For a configuration, with what an earlier one's pool knows.
+    /// For a configuration, with what an earlier one's pool knows, unless a restart lies between.
     pub fn new(upstream: &Upstream, before: Option<&Self>) -> Self {
+        let before = before.filter(|before| before.generation == upstream.generation);
         let known =
             |url: &str| before?.servers.iter().find(|server| *server.url == *url).map(Arc::clone);
         let urls = || upstream.bases.iter().map(|base| &*base.url);
@@ -108,7 +111,12 @@ impl Pool {
             credit: Mutex::new(vec![0; upstream.bases.len()].into()),
             turn: AtomicUsize::new(0),
             shared,
+            generation: upstream.generation,
         }
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Places of the URLs that are in.

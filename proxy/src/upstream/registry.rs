@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::address::Resolver;
 use super::pool::Pool;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -16,12 +17,14 @@ use crate::snapshot::entity::{Application, Upstream};
 pub struct Pools {
     began: Instant,
     latest: Mutex<HashMap<Arc<str>, Arc<Pool>>>,
+    resolver: Arc<Resolver>,
     pub metrics: Arc<Metrics>,
 }
 
 impl Pools {
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { began: Instant::now(), latest: Mutex::default(), metrics }
+    /// What a restart makes void, `resolver` forgets too.
+    pub fn new(metrics: Arc<Metrics>, resolver: Arc<Resolver>) -> Self {
+        Self { began: Instant::now(), latest: Mutex::default(), resolver, metrics }
     }
 
     /// Milliseconds on the clock that pools go by.
@@ -33,7 +36,11 @@ impl Pools {
     pub fn of<'a>(&self, application: &Application, upstream: &'a Upstream) -> &'a Arc<Pool> {
         upstream.pool.get_or_init(|| {
             let mut latest = self.latest.lock();
-            let pool = Arc::new(Pool::new(upstream, latest.get(&application.id).map(|it| &**it)));
+            let before = latest.get(&application.id).map(|it| &**it);
+            if before.is_some_and(|before| before.generation() != upstream.generation) {
+                upstream.bases.iter().for_each(|base| self.resolver.forget(&base.host));
+            }
+            let pool = Arc::new(Pool::new(upstream, before));
             latest.insert(application.id.clone(), pool.clone());
             pool
         })

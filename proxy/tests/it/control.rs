@@ -1,7 +1,7 @@
 //! A small control plane: it keeps a configuration, serves snapshots and the stream, and applies
 //! usage exactly once. It can be taken away and brought back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use authsome_shared::id::{NodeId, PlatformId};
+use authsome_shared::log::{LogBatch, LogLine};
 use authsome_shared::node::{Ack, Frame};
 use authsome_shared::snapshot::Change;
 use authsome_shared::snapshot::encoding::{Header, encode};
@@ -57,6 +58,9 @@ struct Inner {
     records: Vec<UsageRecord>,
     totals: HashMap<String, u64>,
     snapshots_served: usize,
+    log_batches: HashSet<String>,
+    log_lines: Vec<LogLine>,
+    refuses_logs: bool,
 }
 
 impl Control {
@@ -75,6 +79,9 @@ impl Control {
                 records: vec![],
                 totals: HashMap::new(),
                 snapshots_served: 0,
+                log_batches: HashSet::new(),
+                log_lines: vec![],
+                refuses_logs: false,
             }),
             frames: broadcast::Sender::new(64),
             up: AtomicBool::new(true),
@@ -142,6 +149,16 @@ impl Control {
         self.state.inner.lock().watermarks.len()
     }
 
+    /// The lines of applications' logs, as they came.
+    pub fn log_lines(&self) -> Vec<LogLine> {
+        self.state.inner.lock().log_lines.clone()
+    }
+
+    /// Is of a release that knows no logs.
+    pub fn refuse_logs(&self) {
+        self.state.inner.lock().refuses_logs = true;
+    }
+
     pub fn snapshots_served(&self) -> usize {
         self.state.inner.lock().snapshots_served
     }
@@ -206,6 +223,16 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Body
             let body = request.collect().await.expect("a body").to_bytes();
             let applied = apply(&mut state.inner.lock(), &body);
             full(StatusCode::OK, serde_json::to_vec(&applied).expect("JSON"))
+        }
+        "/node/v1/logs" => {
+            let body = request.collect().await.expect("a body").to_bytes();
+            let batch: LogBatch = serde_json::from_slice(&body).expect("a batch");
+            let mut inner = state.inner.lock();
+            let refused = inner.refuses_logs;
+            if !refused && inner.log_batches.insert(batch.id.to_string()) {
+                inner.log_lines.extend(batch.lines);
+            }
+            full(if refused { StatusCode::NOT_FOUND } else { StatusCode::NO_CONTENT }, "")
         }
         _ => full(StatusCode::NOT_FOUND, ""),
     }

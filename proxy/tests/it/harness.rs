@@ -72,6 +72,7 @@ impl World {
                 environment: "production".into(),
                 region: "eu-1".into(),
                 status: ApplicationStatus::Active,
+                generation: 0,
                 upstream: Some(WireUpstream {
                     urls: vec![upstream.url()],
                     ..WireUpstream::default()

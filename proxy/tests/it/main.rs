@@ -2,6 +2,7 @@
 //! in the test and speak the real protocols. Nothing is mocked inside the proxy.
 
 mod access_log;
+mod application_log;
 mod binary;
 mod clock;
 mod config;

@@ -1,6 +1,7 @@
 //! Both planes, real servers, real faults. Names are guarantees to the product's users.
 
 mod alone;
+mod applications;
 mod bad_input;
 mod canary;
 mod chaos;
@@ -11,6 +12,7 @@ mod explain;
 mod faults;
 mod fleet;
 mod http2_upstream;
+mod idempotency;
 mod limits;
 mod mail;
 mod oauth;

@@ -1,4 +1,8 @@
-//! Applications.
+//! Applications: made, listed, changed, restarted, deleted, restored. What is measured of them and
+//! what they log: `logs`, `metrics`.
+
+pub mod logs;
+pub mod metrics;
 
 use std::collections::HashMap;
 
@@ -15,16 +19,20 @@ use utoipa::{IntoParams, ToSchema};
 use crate::actor::Permission;
 use crate::app::App;
 use crate::applications::{
-    self, Application, ApplicationChange, Environment, Filter, NewApplication, Status, client_key,
+    self, Application, ApplicationChange, ApplicationConfig, Environment, Filter, NewApplication,
+    Status, client_key,
 };
+use crate::config;
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::keys;
+use crate::metering;
 use crate::page::{Page, PageParams};
 use crate::workspaces;
+use metrics::MonthBody;
 
 /// An application.
 #[derive(Debug, Serialize, ToSchema)]
@@ -78,6 +86,45 @@ impl ApplicationBody {
             updated_at: application.updated_at,
             deleted_at: application.deleted_at,
             purge_at: application.purge_at,
+        }
+    }
+}
+
+/// An application with what is known of its resources and its month.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ApplicationDetails {
+    #[serde(flatten)]
+    application: ApplicationBody,
+    resources: Resources,
+    metrics: MonthBody,
+}
+
+/// What the application runs on, as its owner's `config.resources` or the operator says. Nobody
+/// enforces it: the upstreams are not run by the platform.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Resources {
+    #[schema(example = "1000m")]
+    cpu_limit: String,
+    #[schema(example = "2Gi")]
+    memory_limit: String,
+    #[schema(example = "10Gi")]
+    storage_limit: String,
+    /// The upstream's URLs, unless the owner says otherwise.
+    #[schema(example = 2)]
+    replicas: u32,
+}
+
+impl Resources {
+    fn new(config: &ApplicationConfig, platform: &config::Resources) -> Self {
+        let own = &config.resources;
+        let or = |own: &Option<String>, platform: &String| own.as_ref().unwrap_or(platform).clone();
+        let urls = config.upstream.as_ref().map_or(1, |upstream| upstream.urls.len());
+        Self {
+            cpu_limit: or(&own.cpu_limit, &platform.cpu_limit),
+            memory_limit: or(&own.memory_limit, &platform.memory_limit),
+            storage_limit: or(&own.storage_limit, &platform.storage_limit),
+            replicas: own.replicas.unwrap_or(u32::try_from(urls).unwrap_or(u32::MAX)),
         }
     }
 }
@@ -201,7 +248,7 @@ pub async fn list_applications(
     get, path = "/control/v1/applications/{applicationId}", tag = "applications",
     security(("bearer" = [])), params(("applicationId" = ApplicationId, Path)),
     responses(
-        (status = 200, description = "The application", body = ApplicationBody),
+        (status = 200, description = "The application", body = ApplicationDetails),
         Failures, Refusals,
     ),
 )]
@@ -209,12 +256,15 @@ pub async fn get_application(
     State(app): State<App>,
     SignedIn(actor): SignedIn,
     Path(id): Path<ApplicationId>,
-) -> Result<Json<ApplicationBody>> {
+) -> Result<Json<ApplicationDetails>> {
     let mut tx = app.db.read().await?;
-    let (_, application) =
+    let (access, application) =
         applications::open_any(&mut tx, &actor, &id, Permission::ViewApplications).await?;
     let public_key = keys::public_keys_of(&mut tx, &[&id]).await?.remove(&id);
-    Ok(Json(ApplicationBody::new(&app, application, public_key)))
+    let metrics = metering::metrics::month(&mut tx, &access, &id).await?.into();
+    let resources = Resources::new(&application.config()?, &app.config.applications.resources);
+    let application = ApplicationBody::new(&app, application, public_key);
+    Ok(Json(ApplicationDetails { application, resources, metrics }))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -253,6 +303,44 @@ pub async fn update_application(
     let public_key = keys::public_keys_of(&mut tx, &[&id]).await?.remove(&id);
     tx.commit().await?;
     Ok(Json(ApplicationBody::new(&app, application, public_key)))
+}
+
+/// A restart has begun.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "app_0Fh3ZqTz8Yb1cKx5WmN2vR", "status": "restarting",
+    "message": "Application restart initiated",
+}))]
+pub struct RestartedApplication {
+    id: ApplicationId,
+    status: Status,
+    message: &'static str,
+}
+
+/// Restart an active application: its upstream is asked for its health again, and the proxies begin
+/// anew with what they know of it. It is served throughout, and becomes `active` or `failed`.
+#[utoipa::path(
+    post, path = "/control/v1/applications/{applicationId}/restart", tag = "applications",
+    security(("bearer" = [])), params(("applicationId" = ApplicationId, Path)),
+    responses(
+        (status = 202, description = "It restarts", body = RestartedApplication),
+        (status = 409, description = "It is not active", body = ErrorBody),
+        Failures, Refusals,
+    ),
+)]
+pub async fn restart_application(
+    State(app): State<App>,
+    SignedIn(actor): SignedIn,
+    Path(id): Path<ApplicationId>,
+) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
+    let (access, application) =
+        applications::open(&mut tx, &actor, &id, Permission::ManageApplications).await?;
+    let Application { id, status, .. } =
+        applications::restart(&mut tx, &access, application).await?;
+    let message = "Application restart initiated";
+    let body = RestartedApplication { id, status, message };
+    idempotency::answer(tx, &app, StatusCode::ACCEPTED, body).await
 }
 
 /// Delete an application. Its keys stop at once; for seven days it can be restored.

@@ -16,7 +16,7 @@ use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::page::{Page, PageParams};
-use crate::workspaces::member::{self, Member, Status};
+use crate::workspaces::member::{self, Member, MemberChange, Status};
 use crate::workspaces::{self, invitation};
 
 /// A member, or somebody invited.
@@ -115,11 +115,32 @@ pub async fn list_members(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "role": "admin" }))]
 pub struct UpdateMember {
-    role: Role,
+    role: Option<Role>,
+    /// `suspended` keeps the member's place and shuts it out; `active` lets it back in.
+    #[schema(value_type = Option<SettableStatus>)]
+    status: Option<SettableStatus>,
 }
 
-/// Give a member another role.
+/// What a member's status can be set to.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SettableStatus {
+    Active,
+    Suspended,
+}
+
+impl From<SettableStatus> for Status {
+    fn from(status: SettableStatus) -> Self {
+        match status {
+            SettableStatus::Active => Self::Active,
+            SettableStatus::Suspended => Self::Suspended,
+        }
+    }
+}
+
+/// Give a member another role, suspend it, or let it back in.
 #[utoipa::path(
     patch, path = "/control/v1/workspaces/{workspaceId}/members/{memberId}", tag = "members",
     security(("bearer" = [])),
@@ -127,7 +148,7 @@ pub struct UpdateMember {
     request_body = UpdateMember,
     responses(
         (status = 200, description = "The member as it is now", body = MemberBody),
-        (status = 409, description = "The last owner stays one", body = ErrorBody),
+        (status = 409, description = "The last owner stays one; its state forbids it", body = ErrorBody),
         Failures, Refusals,
     ),
 )]
@@ -139,7 +160,9 @@ pub async fn update_member(
 ) -> Result<Json<MemberBody>> {
     let mut tx = app.db.write().await?;
     let (access, _) = workspaces::access(&mut tx, &actor, &id, Permission::ManageMembers).await?;
-    let member = member::change_role(&mut tx, &access, &member_id, input.role).await?;
+    let UpdateMember { role, status } = input;
+    let change = MemberChange { role, status: status.map(Into::into) };
+    let member = member::change(&mut tx, &access, &member_id, change).await?;
     tx.commit().await?;
     Ok(Json(member.into()))
 }

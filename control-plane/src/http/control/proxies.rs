@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::db::Tx;
 use crate::error::Result;
 use crate::http::extract::{Json, Query};
 use crate::http::openapi::{Failures, Refusals};
@@ -49,10 +50,15 @@ pub async fn list_proxies(
     Query(page): Query<PageParams>,
 ) -> Result<Json<Page<ProxyBody>>> {
     let mut tx = app.db.read().await?;
+    Ok(Json(page_of(&mut tx, page).await?))
+}
+
+/// A page of them, as both of their paths answer it.
+pub(super) async fn page_of(tx: &mut Tx, page: PageParams) -> Result<Page<ProxyBody>> {
     let now = tx.now();
-    let (_, newest) = platform::head(&mut tx).await?;
-    let page = proxies::list(&mut tx, page).await?;
-    Ok(Json(page.map(|proxy| ProxyBody {
+    let (_, newest) = platform::head(tx).await?;
+    let page = proxies::list(tx, page).await?;
+    Ok(page.map(|proxy| ProxyBody {
         connected: proxy.is_connected(now),
         lag: (newest - proxy.revision).max(0),
         strict: proxy.strict,
@@ -64,5 +70,5 @@ pub async fn list_proxies(
         unshipped: proxy.unshipped,
         first_seen_at: proxy.first_seen_at,
         last_seen_at: proxy.last_seen_at,
-    })))
+    }))
 }

@@ -2,7 +2,7 @@
 
 use authsome_shared::id::{EpochId, NodeId, WorkspaceId};
 use axum::extract::State;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -177,7 +177,8 @@ struct SumsBody {
     total: i64,
     by_application: i64,
     by_key: i64,
-    by_minute: i64,
+    /// Absent once the month's first usage by the hour is no longer kept.
+    by_minute: Option<i64>,
 }
 
 impl From<Sums> for SumsBody {
@@ -258,8 +259,9 @@ pub async fn get_reconciliation(
     let mut tx = app.db.read().await?;
     let now = tx.now();
     let (access, _) = workspaces::access(&mut tx, &actor, &id, Permission::ViewUsage).await?;
+    let kept_since = now - TimeDelta::days(app.config.metering.keep_hours_days.into());
     let Reconciliation { period, sums, proxies, gaps } =
-        reconciliation::of(&mut tx, &access, params.period.as_deref()).await?;
+        reconciliation::of(&mut tx, &access, params.period.as_deref(), kept_since).await?;
     Ok(Json(ReconciliationBody {
         period: period.to_string(),
         workspace_id: id,

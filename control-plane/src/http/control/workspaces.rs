@@ -1,6 +1,6 @@
 //! Workspaces.
 
-use authsome_shared::id::{UserId, WorkspaceId};
+use authsome_shared::id::{MemberId, UserId, WorkspaceId};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -17,7 +17,7 @@ use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::page::{Page, PageParams};
-use crate::workspaces::{self, NewWorkspace, Plan, Status, Workspace, WorkspaceChange};
+use crate::workspaces::{self, NewWorkspace, Plan, Status, Workspace, WorkspaceChange, member};
 
 /// A workspace.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,6 +28,9 @@ pub struct WorkspaceBody {
     slug: String,
     plan: Plan,
     status: Status,
+    /// Why the platform suspended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspended_reason: Option<String>,
     owner_id: UserId,
     #[schema(value_type = Object)]
     metadata: Map<String, Value>,
@@ -48,6 +51,7 @@ impl From<Workspace> for WorkspaceBody {
             slug: workspace.slug,
             plan: workspace.plan,
             status: workspace.status,
+            suspended_reason: workspace.suspended_reason,
             owner_id: workspace.owner_id,
             metadata: workspace.metadata.0,
             created_at: workspace.created_at,
@@ -215,5 +219,36 @@ pub async fn restore_workspace(
     let (access, workspace) =
         workspaces::access(&mut tx, &actor, &id, Permission::DeleteWorkspace).await?;
     let workspace = workspaces::restore(&mut tx, &access, workspace).await?;
+    idempotency::answer(tx, &app, StatusCode::OK, WorkspaceBody::from(workspace)).await
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TransferOwnership {
+    /// An active member.
+    member_id: MemberId,
+}
+
+/// Hand the workspace over to a member: it becomes the owner, the caller an admin.
+#[utoipa::path(
+    post, path = "/control/v1/workspaces/{workspaceId}/transfer-ownership", tag = "workspaces",
+    security(("bearer" = [])), params(("workspaceId" = WorkspaceId, Path)),
+    request_body = TransferOwnership,
+    responses(
+        (status = 200, description = "The workspace, with its new owner", body = WorkspaceBody),
+        (status = 409, description = "The member is not active, or is the caller", body = ErrorBody),
+        Failures, Refusals,
+    ),
+)]
+pub async fn transfer_ownership(
+    State(app): State<App>,
+    SignedIn(actor): SignedIn,
+    Path(id): Path<WorkspaceId>,
+    Json(input): Json<TransferOwnership>,
+) -> Result<Response> {
+    let mut tx = idempotency::begin(&app).await?;
+    let (access, mut workspace) =
+        workspaces::access(&mut tx, &actor, &id, Permission::ManageOwners).await?;
+    member::transfer_ownership(&mut tx, &access, &mut workspace, &input.member_id).await?;
     idempotency::answer(tx, &app, StatusCode::OK, WorkspaceBody::from(workspace)).await
 }

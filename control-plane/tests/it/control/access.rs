@@ -1,18 +1,22 @@
-//! Who may do what: every operation of the API, for every role, for a member of another workspace
-//! and for nobody. A new operation fails the test until it has its row.
+//! Who may do what: every operation of the API, for every role, for a member of another workspace,
+//! for nobody, for a suspended member, and for an admin of the platform who is no member. A new
+//! operation fails the test until it has its row.
 
 use authsome_control_plane::actor::Role;
+use authsome_control_plane::execute;
 use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::openapi::operations;
-use crate::support::{Client, PASSWORD, TestApp, text};
+use crate::support::{Client, FakeProxy, PASSWORD, TestApp, text};
 
 /// Expected statuses of owner, admin, developer, billing, viewer, a stranger, and nobody.
 type Expected = [u16; 7];
 
 const ANYBODY_SIGNED_IN: Expected = [200, 200, 200, 200, 200, 200, 401];
 const MEMBERS: Expected = [200, 200, 200, 200, 200, 404, 401];
+/// To a platform admin what `ADMIN_TABLE` says.
+const PLATFORM_ADMINS: Expected = [403, 403, 403, 403, 403, 403, 401];
 
 const TABLE: &[(&str, Expected)] = &[
     ("register", [201; 7]),
@@ -39,17 +43,32 @@ const TABLE: &[(&str, Expected)] = &[
     ("update_application", [200, 200, 200, 403, 403, 404, 401]),
     ("delete_application", [204, 204, 204, 403, 403, 404, 401]),
     ("restore_application", [200, 200, 200, 404, 404, 404, 401]),
+    ("restart_application", [202, 202, 202, 403, 403, 404, 401]),
+    ("get_application_logs", MEMBERS),
+    ("get_application_metrics", MEMBERS),
     ("create_key", [201, 201, 201, 403, 403, 404, 401]),
     ("list_keys", [200, 200, 200, 403, 403, 404, 401]),
     ("revoke_key", [204, 204, 204, 403, 403, 404, 401]),
     ("rotate_key", [201, 201, 201, 403, 403, 404, 401]),
     ("get_usage", [200, 200, 200, 200, 403, 404, 401]),
     ("get_reconciliation", [200, 200, 200, 200, 403, 404, 401]),
-    // For the platform's admins, whatever their workspaces.
-    ("list_proxies", [403, 403, 403, 403, 403, 403, 401]),
     ("list_audit", [200, 200, 403, 403, 403, 404, 401]),
     ("export_audit", [200, 200, 403, 403, 403, 404, 401]),
-    ("list_platform_audit", [403, 403, 403, 403, 403, 403, 401]),
+    ("list_platform_audit", PLATFORM_ADMINS),
+    ("list_proxies", PLATFORM_ADMINS),
+    ("transfer_ownership", [200, 403, 403, 403, 403, 404, 401]),
+    ("search_workspaces", PLATFORM_ADMINS),
+    ("inspect_workspace", PLATFORM_ADMINS),
+    ("update_terms", PLATFORM_ADMINS),
+    ("suspend_workspace", PLATFORM_ADMINS),
+    ("unsuspend_workspace", PLATFORM_ADMINS),
+    ("list_plans", PLATFORM_ADMINS),
+    ("get_plan", PLATFORM_ADMINS),
+    ("replace_plan", PLATFORM_ADMINS),
+    ("list_all_proxies", PLATFORM_ADMINS),
+    ("forget_proxy", PLATFORM_ADMINS),
+    ("list_users", PLATFORM_ADMINS),
+    ("update_user", PLATFORM_ADMINS),
     ("update_me", ANYBODY_SIGNED_IN),
     ("list_sessions", ANYBODY_SIGNED_IN),
     // Nobody has this session; `auth::sessions` has the rest.
@@ -80,12 +99,39 @@ const TABLE: &[(&str, Expected)] = &[
     ("unlink_identity", [404, 404, 404, 404, 404, 404, 401]),
 ];
 
+/// What is open to the platform's admins is open to them alone, and nothing else is because of it:
+/// elsewhere they are what a stranger is. The rows of `PLATFORM_ADMINS`, with what an admin is
+/// answered.
+const ADMIN_TABLE: &[(&str, u16)] = &[
+    ("list_proxies", 200),
+    ("list_platform_audit", 200),
+    ("search_workspaces", 200),
+    ("inspect_workspace", 200),
+    ("update_terms", 200),
+    ("suspend_workspace", 200),
+    ("unsuspend_workspace", 200),
+    ("list_plans", 200),
+    ("get_plan", 200),
+    ("replace_plan", 200),
+    ("list_all_proxies", 200),
+    ("forget_proxy", 204),
+    ("list_users", 200),
+    ("update_user", 200),
+];
+
+/// Expected status of a platform admin who is not a member.
+fn of_platform_admin(id: &str, expected: &Expected) -> u16 {
+    ADMIN_TABLE.iter().find(|(name, _)| *name == id).map_or(expected[5], |(_, status)| *status)
+}
+
 /// A fresh workspace for one request, and what stands in the operation's path.
 pub struct Scene {
     workspace: String,
     application: Option<String>,
     key: Option<String>,
     member: Option<String>,
+    proxy: Option<String>,
+    user: String,
 }
 
 impl Scene {
@@ -98,7 +144,14 @@ impl Scene {
         id: &str,
     ) -> Self {
         let workspace = owner.workspace("pro").await;
-        let mut scene = Self { workspace, application: None, key: None, member: None };
+        let mut scene = Self {
+            workspace,
+            application: None,
+            key: None,
+            member: None,
+            proxy: None,
+            user: String::new(),
+        };
         if path.contains("{applicationId}") {
             let application = owner.application(&scene.workspace, json!({})).await;
             scene.application = Some(text(&application["id"]));
@@ -107,7 +160,7 @@ impl Scene {
             let application = scene.application.as_ref().unwrap();
             scene.key = Some(text(&owner.key(application).await["id"]));
         }
-        if path.contains("{memberId}") {
+        if path.contains("{memberId}") || id == "transfer_ownership" {
             scene.member = Some(app.add_member(&scene.workspace, bystander, Role::Viewer).await);
         }
         match id {
@@ -115,25 +168,51 @@ impl Scene {
                 let path = format!("/control/v1/workspaces/{}", scene.workspace);
                 owner.delete(&path).await.is(204);
             }
+            // Only an active one can be restarted.
+            "restart_application" => {
+                app.run_due().await;
+            }
             "restore_application" => {
                 let application = scene.application.as_ref().unwrap();
                 let path = format!("/control/v1/applications/{application}");
                 owner.delete(&path).await.is(204);
             }
+            "unsuspend_workspace" => {
+                let mut tx = app.write().await;
+                let update = "update workspaces set status = 'suspended' where id = $1";
+                execute!(tx, sqlx::query(update).bind(&scene.workspace)).unwrap();
+                tx.commit().await.unwrap();
+            }
             _ => {}
         }
+        if path.contains("{proxyId}") {
+            let gone = FakeProxy::new(app);
+            gone.leave().await;
+            scene.proxy = Some(gone.id.to_string());
+        }
+        scene.user = bystander.id();
         scene
     }
 
     pub fn path(&self, template: &str) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
-        let path = template
+        template
             .replace("{workspaceId}", &self.workspace)
             .replace("{applicationId}", &part(&self.application))
             .replace("{keyId}", &part(&self.key))
-            .replace("{memberId}", &part(&self.member));
-        // What no scene has.
-        path.replace(['{', '}'], "")
+            .replace("{memberId}", &part(&self.member))
+            .replace("{proxyId}", &part(&self.proxy))
+            .replace("{userId}", &self.user)
+            .replace("{plan}", "enterprise")
+            // What no scene has.
+            .replace("{sessionId}", "ses_none")
+            .replace("{identityId}", "idn_none")
+            .replace("{provider}", "nobody")
+    }
+
+    /// A body with what stands in it for what the scene has.
+    pub fn filled(&self, body: &Value) -> Value {
+        serde_json::from_str(&self.path(&body.to_string())).unwrap()
     }
 
     async fn send(&self, caller: &Client, method: &str, template: &str, body: Value) -> u16 {
@@ -170,8 +249,19 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
         "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
         "begin_link" => json!({ "provider": "google" }),
+        "transfer_ownership" => json!({ "memberId": "{memberId}" }),
+        "suspend_workspace" => json!({ "reason": "Because" }),
+        "replace_plan" => plan(),
         _ => json!({}),
     }
+}
+
+fn plan() -> Value {
+    json!({
+        "feeCents": 0, "applications": null, "requestsPerMonth": null, "api": null,
+        "rateLimit": { "requests": 1 },
+        "activeUsers": { "included": 0, "tiers": [] }, "storageGb": { "included": 0, "tiers": [] },
+    })
 }
 
 #[tokio::test]
@@ -186,14 +276,17 @@ async fn every_operation_is_open_to_exactly_these() {
     let member = app.sign_up("member").await;
     let stranger = app.sign_up("stranger").await;
     let bystander = app.sign_up("bystander").await;
+    let platform_admin = app.sign_up_admin("platform-admin").await;
     stranger.workspace("pro").await;
 
     let operations = operations();
-    for (id, _) in TABLE {
+    for (id, expected) in TABLE {
         assert!(
             operations.iter().any(|(_, _, operation)| operation["operationId"] == *id),
             "{id} is in the table and not in the API"
         );
+        let for_admins = ADMIN_TABLE.iter().any(|(name, _)| name == id);
+        assert_eq!(for_admins, *expected == PLATFORM_ADMINS, "{id}: both tables or none");
     }
     let mut wrong = vec![];
     for (template, method, operation) in operations {
@@ -201,7 +294,9 @@ async fn every_operation_is_open_to_exactly_these() {
         let Some((_, expected)) = TABLE.iter().find(|(name, _)| *name == id) else {
             panic!("{id} has no row in the access table: who may call it?");
         };
-        for (n, status) in expected.iter().enumerate() {
+        // A suspended member is a stranger.
+        let further = [expected[5], of_platform_admin(&id, expected)];
+        for (n, status) in expected.iter().chain(&further).enumerate() {
             let scene = Scene::of(&app, &owner, &bystander, &template, &id).await;
             let role = Role::ALL.get(n).copied();
             let mut caller = match n {
@@ -211,21 +306,36 @@ async fn every_operation_is_open_to_exactly_these() {
                     member.clone()
                 }
                 5 => stranger.clone(),
-                _ => app.anonymous(),
+                6 => app.anonymous(),
+                7 => {
+                    app.add_member(&scene.workspace, &member, Role::Owner).await;
+                    app.suspend_member(&scene.workspace, &member).await;
+                    member.clone()
+                }
+                _ => platform_admin.clone(),
             };
-            if id == "logout" && n < 6 || id == "refresh" {
+            if id == "logout" && n != 6 || id == "refresh" {
                 // A session of its own, since this one ends.
-                let email = if n < 6 { caller.email() } else { "owner@example.com".into() };
+                let email = if n != 6 { caller.email() } else { "owner@example.com".into() };
                 let credentials = json!({ "email": email, "password": PASSWORD });
                 let path = "/control/v1/auth/login";
                 let signed_in = app.anonymous().post(path, credentials).await.json(200);
                 caller.be(&signed_in);
             }
-            let body = body(&id, n, &caller.refresh_token);
+            let body = scene.filled(&body(&id, n, &caller.refresh_token));
             let answered = scene.send(&caller, &method, &template, body).await;
             if answered != *status {
-                let who =
-                    ["owner", "admin", "developer", "billing", "viewer", "stranger", "nobody"];
+                let who = [
+                    "owner",
+                    "admin",
+                    "developer",
+                    "billing",
+                    "viewer",
+                    "stranger",
+                    "nobody",
+                    "suspended owner",
+                    "platform admin",
+                ];
                 wrong.push(format!("{id} as {}: {answered}, not {status}", who[n]));
             }
         }

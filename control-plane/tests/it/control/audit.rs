@@ -177,7 +177,7 @@ async fn an_export_can_be_checked_without_us() {
 
 #[tokio::test]
 async fn a_long_log_is_exported_whole() {
-    let app = TestApp::new().await;
+    let app = TestApp::with(|config| config.api.limits = false).await;
     let owner = app.sign_up("owner").await;
     let workspace = owner.workspace("pro").await;
     let path = format!("/control/v1/workspaces/{workspace}");

@@ -1,5 +1,6 @@
 //! `/control/v1/auth`.
 
+mod cookies;
 mod email;
 mod login;
 mod logout;

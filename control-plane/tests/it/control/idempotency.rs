@@ -30,7 +30,7 @@ async fn every_post_sent_again_has_one_effect_and_one_answer() {
     })
     .await;
     app.leave_jobs();
-    let mut owner = app.sign_up("owner").await;
+    let mut owner = app.sign_up_admin("owner").await;
     let bystander = app.sign_up("bystander").await;
     let mut succeeded = 0;
     for (n, (template, method, operation)) in operations().into_iter().enumerate() {
@@ -45,7 +45,7 @@ async fn every_post_sent_again_has_one_effect_and_one_answer() {
         let path = scene.path(&template);
         let mut caller = owner.clone();
         caller.be(&app.anonymous().post("/control/v1/auth/login", login).await.json(200));
-        let body = body(&id, 1_000 + n, &caller.refresh_token);
+        let body = scene.filled(&body(&id, 1_000 + n, &caller.refresh_token));
         let key = format!("key-{n}");
 
         let first = post(&caller, &path, &key, &body).await;

@@ -14,15 +14,16 @@ async fn add_users(app: &TestApp, application: &Value, period: &str, count: u32)
     execute!(
         tx,
         sqlx::query(
-            "insert into usage_users (application_id, period, end_user, workspace_id) \
+            "insert into usage_users (application_id, period, end_user, workspace_id, last_seen_at) \
              with recursive numbers (n) as \
                (select 1 union all select n + 1 from numbers where n < cast($4 as bigint)) \
-             select $1, $2, 'user-' || cast(n as text), $3 from numbers"
+             select $1, $2, 'user-' || cast(n as text), $3, $5 from numbers"
         )
         .bind(text(&application["id"]))
         .bind(period)
         .bind(text(&application["workspaceId"]))
         .bind(i64::from(count))
+        .bind(app.now())
     )
     .unwrap();
     tx.commit().await.unwrap();

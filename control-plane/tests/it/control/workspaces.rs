@@ -6,4 +6,5 @@ mod get;
 mod list;
 mod purge;
 mod restore;
+mod transfer_ownership;
 mod update;

@@ -125,9 +125,7 @@ impl TestApp {
         let client = self.sign_up(name).await;
         let mut tx = self.write().await;
         let email = format!("{name}@example.com");
-        authsome_control_plane::identity::user::grant_platform_admin(&mut tx, &email)
-            .await
-            .unwrap();
+        authsome_control_plane::identity::admin::set(&mut tx, &email, true, "cli").await.unwrap();
         tx.commit().await.unwrap();
         client
     }
@@ -160,6 +158,15 @@ impl TestApp {
         .unwrap();
         tx.commit().await.unwrap();
         id.to_string()
+    }
+
+    /// Shuts a member out, also of a deleted workspace.
+    pub async fn suspend_member(&self, workspace: &str, user: &Client) {
+        let mut tx = self.write().await;
+        let update =
+            "update members set status = 'suspended' where workspace_id = $1 and user_id = $2";
+        execute!(tx, sqlx::query(update).bind(workspace).bind(user.id())).unwrap();
+        tx.commit().await.unwrap();
     }
 
     pub async fn read(&self) -> Tx {

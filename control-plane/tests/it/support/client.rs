@@ -64,6 +64,10 @@ impl Client {
         self.send_json(Method::PATCH, path, &body).await
     }
 
+    pub async fn put(&self, path: &str, body: Value) -> Response {
+        self.send_json(Method::PUT, path, &body).await
+    }
+
     pub async fn send_json(&self, method: Method, path: &str, body: &Value) -> Response {
         self.send_text(method, path, "application/json", body.to_string()).await
     }

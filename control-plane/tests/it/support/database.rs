@@ -180,12 +180,21 @@ async fn disconnect(connection: &mut PgConnection, name: &str) {
         .unwrap();
 }
 
-/// Removes every row but the migrations' own.
+/// The migrations' own rows: the plans, which tests change.
+fn seeds() -> &'static str {
+    const FOUNDATION: &str =
+        include_str!("../../../../migrations/20261122000000_create_foundation.sql");
+    let begin = FOUNDATION.find("insert into plans").expect("it has the plans");
+    let seeds = &FOUNDATION[begin..];
+    &seeds[..seeds.find(';').expect("a statement ends")]
+}
+
+/// Removes every row but the migrations' own, which are as they were made.
 async fn empty(url: &Url) {
     let mut connection = connect(url).await;
     let tables: Vec<String> = sqlx::query_scalar(
         "select table_name::text from information_schema.tables where table_schema = 'public' \
-         and table_name not in ('_sqlx_migrations', 'plans')",
+         and table_name <> '_sqlx_migrations'",
     )
     .fetch_all(&mut connection)
     .await
@@ -195,6 +204,7 @@ async fn empty(url: &Url) {
     for table in tables {
         write!(sql, "; delete from {table}").unwrap();
     }
+    write!(sql, "; {}", seeds()).unwrap();
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
 }
 

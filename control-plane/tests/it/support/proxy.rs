@@ -1,6 +1,7 @@
 //! A proxy, as the control plane sees it.
 
 use authsome_shared::id::{EpochId, NodeId};
+use authsome_shared::log::LogBatch;
 use authsome_shared::node::{Ack, Frame, StoreState};
 use authsome_shared::snapshot::Change;
 use authsome_shared::snapshot::encoding::{Decoded, decode};
@@ -95,6 +96,11 @@ impl FakeProxy {
         self.client.send_text(Method::POST, "/node/v1/usage", "application/x-ndjson", body).await
     }
 
+    /// Ships lines of applications' logs.
+    pub async fn log(&self, batch: &LogBatch) -> Response {
+        self.client.post("/node/v1/logs", serde_json::to_value(batch).unwrap()).await
+    }
+
     /// Ships, and reads the answer.
     pub async fn apply(&self, epoch: &EpochId, first: u64, records: &[UsageRecord]) -> Applied {
         let answer = self.ship(epoch, first, records).await.json(200);
@@ -121,11 +127,15 @@ impl Stream {
 
     /// The number of proxies, when it is told next.
     pub async fn fleet(&mut self) -> u32 {
-        loop {
-            if let Some(Frame::Fleet { proxies }) = self.next_of_any().await {
-                return proxies;
+        // Pings come for as long as one waits.
+        within(async {
+            loop {
+                if let Some(Frame::Fleet { proxies }) = self.next_of_any().await {
+                    return proxies;
+                }
             }
-        }
+        })
+        .await
     }
 
     pub async fn next_of_any(&mut self) -> Option<Frame> {

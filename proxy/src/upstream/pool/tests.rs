@@ -103,3 +103,21 @@ fn without_a_health_check_what_it_said_does_not_count() {
     let next = Pool::new(&upstream(&["a", "b"], |_| {}), Some(&first));
     assert!(chosen(&next, 2, 0).contains(&0));
 }
+
+#[test]
+fn a_restart_lets_the_pool_begin_anew_and_a_changed_configuration_does_not() {
+    let settings = Settings { failures: 1, failure_percent: 1, ..Settings::default() };
+    let of = |generation| {
+        let mut upstream = upstream(&["a", "b"], |it| it.breaker = Some(settings));
+        upstream.generation = generation;
+        upstream
+    };
+    let pool = Pool::new(&of(0), None);
+    assert!(fail(&pool, 0, 0));
+    let pass = pool.pass(0).expect("closed");
+    assert!(pool.tell(pass, false, 0));
+    let changed = Pool::new(&of(0), Some(&pool));
+    assert!(changed.is_open() && changed.servers()[0].is_ejected(1));
+    let restarted = Pool::new(&of(1), Some(&pool));
+    assert!(!restarted.is_open() && !restarted.servers()[0].is_ejected(1));
+}

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
 
-use super::SignInBody;
+use super::{SessionHeader, SignInBody, signed_in};
 use crate::app::App;
 use crate::config::{Provider, ProviderKind};
 use crate::error::{Error, Result};
+use crate::http::cookie::Delivery;
 use crate::http::extract::{ClientAddress, FromDevice, Json, Path, Query};
-use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures};
 use crate::identity::oauth::{self, Arrival, Wish};
 use crate::identity::throttle::Attempt;
@@ -172,6 +172,7 @@ pub struct ExchangeCode {
 /// Trade the code of a sign-in at a provider for tokens.
 #[utoipa::path(
     post, path = "/control/v1/auth/oauth/exchange", tag = "auth", request_body = ExchangeCode,
+    params(SessionHeader),
     responses(
         (status = 200, description = "Signed in", body = SignInBody),
         (status = 401, description = "A second factor is wanted", body = ErrorBody),
@@ -186,12 +187,13 @@ pub struct ExchangeCode {
 pub async fn exchange_oauth_code(
     State(app): State<App>,
     FromDevice(device): FromDevice,
+    delivery: Delivery,
     Json(input): Json<ExchangeCode>,
 ) -> Result<Response> {
     app.address_limits.count(Attempt::Login, device.address(), app.clock.now())?;
     let verifier = input.verifier.as_ref();
     let (tx, sign_in) = oauth::exchange(&app, &input.code, verifier, &device).await?;
-    idempotency::answer(tx, &app, StatusCode::OK, SignInBody::from(sign_in)).await
+    signed_in(tx, &app, StatusCode::OK, sign_in, delivery).await
 }
 
 /// The cookie that binds a sign-in to a browser. It goes along with the top-level navigation by which

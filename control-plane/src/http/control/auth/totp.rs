@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::SignInBody;
+use super::{SessionHeader, SignInBody, signed_in};
 use crate::app::App;
 use crate::error::Result;
+use crate::http::cookie::Delivery;
 use crate::http::extract::{FromDevice, Json};
 use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
@@ -33,6 +34,7 @@ pub struct LoginTotp {
 /// Finish a sign-in by a code of the authenticator, or by a recovery code.
 #[utoipa::path(
     post, path = "/control/v1/auth/login/totp", tag = "auth", request_body = LoginTotp,
+    params(SessionHeader),
     responses(
         (status = 200, description = "Signed in", body = SignInBody),
         (status = 401, description = "Wrong code, or a sign-in that expired", body = ErrorBody),
@@ -42,12 +44,13 @@ pub struct LoginTotp {
 pub async fn login_totp(
     State(app): State<App>,
     FromDevice(device): FromDevice,
+    delivery: Delivery,
     Json(input): Json<LoginTotp>,
 ) -> Result<Response> {
     app.address_limits.count(Attempt::Login, device.address(), app.clock.now())?;
     let code = input.code.expose();
     let (tx, sign_in) = mfa::finish(&app, &input.mfa_token, code, &device).await?;
-    idempotency::answer(tx, &app, StatusCode::OK, SignInBody::from(sign_in)).await
+    signed_in(tx, &app, StatusCode::OK, sign_in, delivery).await
 }
 
 /// How two-factor sign-in stands.
@@ -167,7 +170,7 @@ pub async fn disable_totp(
 ) -> Result<Response> {
     account::confirm_password(&app, &actor.user_id, "password", input.password).await?;
     let tx = mfa::disable(&app, &actor, input.code.expose()).await?;
-    idempotency::no_content(tx, &app).await
+    idempotency::no_content(tx, &app, vec![]).await
 }
 
 /// Replace the recovery codes by new ones.

@@ -1,0 +1,233 @@
+//! Workspaces as the platform's admins see and change them: search, plan and limits, suspension. It
+//! gives no access to what is in a workspace: for that one must be its member.
+//!
+//! A change of a plan concerns every workspace of it: a job publishes them in batches, each in a
+//! transaction of its own ([`republish`]).
+
+use authsome_shared::code::Code;
+use authsome_shared::id::WorkspaceId;
+use authsome_shared::snapshot::Change;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use sqlx::types::Json;
+
+use super::limits::Overrides;
+use super::{NOT_FOUND, Plan, Status, Workspace, plan, publish, store};
+use crate::actor::PlatformAccess;
+use crate::db::Tx;
+use crate::error::{Checks, Error, Result};
+use crate::jobs::{self, Job};
+use crate::page::{Page, PageParams};
+use crate::text::pattern;
+use crate::{execute, fetch_all, fetch_one, fetch_optional, revisions};
+
+/// Workspaces published in one revision.
+pub const BATCH: i64 = 500;
+
+/// A workspace and who owns it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Owned {
+    #[sqlx(flatten)]
+    pub workspace: Workspace,
+    pub owner_email: String,
+}
+
+/// Narrows the search.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// Part of name or slug, or of the owner's address or name; or the id of either, whole.
+    pub search: Option<String>,
+    pub plan: Option<Plan>,
+    pub status: Option<Status>,
+}
+
+/// Workspaces of whatever state, oldest first.
+pub async fn search(
+    tx: &mut Tx,
+    _: &PlatformAccess,
+    filter: &Filter,
+    page: PageParams,
+) -> Result<Page<Owned>> {
+    const FROM: &str = "from workspaces join users on users.id = workspaces.owner_id \
+         where (cast($1 as text) is null or workspaces.plan = $1) \
+         and (cast($2 as text) is null or workspaces.status = $2) \
+         and (cast($3 as text) is null or workspaces.id = $3 or workspaces.owner_id = $3 \
+         or workspaces.slug like $4 escape '\\' or lower(workspaces.name) like $4 escape '\\' \
+         or users.email like $4 escape '\\' or lower(users.name) like $4 escape '\\')";
+    let search = filter.search.as_deref().map(str::trim).filter(|text| !text.is_empty());
+    let like = pattern(search.unwrap_or_default());
+    let count = format!("select count(*) {FROM}");
+    let (total,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as(AssertSqlSafe(count.clone()))
+            .bind(filter.plan)
+            .bind(filter.status)
+            .bind(search)
+            .bind(&like)
+    )?;
+    let select = format!(
+        "select workspaces.*, users.email as owner_email {FROM} \
+         order by workspaces.created_at, workspaces.id limit $5 offset $6"
+    );
+    let rows = fetch_all!(
+        tx,
+        sqlx::query_as(AssertSqlSafe(select.clone()))
+            .bind(filter.plan)
+            .bind(filter.status)
+            .bind(search)
+            .bind(&like)
+            .bind(page.limit())
+            .bind(page.offset())
+    )?;
+    Ok(page.of(rows, total))
+}
+
+/// One of whatever state; held against changes in a writing transaction.
+pub async fn get(tx: &mut Tx, _: &PlatformAccess, id: &WorkspaceId) -> Result<Owned> {
+    let workspace = store::by_id(tx, id).await?.ok_or(NOT_FOUND)?;
+    let owner: Option<(String,)> = fetch_optional!(
+        tx,
+        sqlx::query_as("select email from users where id = $1").bind(&workspace.owner_id)
+    )?;
+    let (owner_email,) = owner.ok_or(NOT_FOUND)?;
+    Ok(Owned { workspace, owner_email })
+}
+
+/// What a change leaves alone is `None`.
+#[derive(Debug, Default)]
+pub struct TermsChange {
+    pub plan: Option<Plan>,
+    /// Replaces all overrides.
+    pub limits: Option<Overrides>,
+}
+
+/// Gives the workspace another plan, or limits of its own; proxies hold them at once.
+pub async fn change(
+    tx: &mut Tx,
+    access: &PlatformAccess,
+    id: &WorkspaceId,
+    change: TermsChange,
+) -> Result<Owned> {
+    let mut owned = get(tx, access, id).await?;
+    let before = terms(&owned.workspace);
+    if let Some(limits) = &change.limits {
+        limits.check()?;
+    }
+    let workspace = &mut owned.workspace;
+    workspace.plan = change.plan.unwrap_or(workspace.plan);
+    if let Some(limits) = change.limits {
+        workspace.limits = Json(limits);
+    }
+    workspace.updated_at = tx.now();
+    store::update(tx, workspace).await?;
+    let entry = access.audit("workspace.terms_changed").in_workspace(id).on("workspace", id);
+    tx.audit(entry.change(before, terms(workspace)));
+    publish(tx, workspace).await?;
+    Ok(owned)
+}
+
+/// What the audit log says of its terms.
+fn terms(workspace: &Workspace) -> Value {
+    json!({ "plan": workspace.plan, "limits": workspace.limits.0 })
+}
+
+/// Suspends: proxies answer 503 `suspended` for every application of it. Members see why.
+pub async fn suspend(
+    tx: &mut Tx,
+    access: &PlatformAccess,
+    id: &WorkspaceId,
+    reason: &str,
+) -> Result<Owned> {
+    let reason = reason.trim();
+    let mut checks = Checks::default();
+    let fine = (1..=500).contains(&reason.chars().count())
+        && !reason.chars().any(|c| c.is_control() && c != '\n');
+    checks.check(fine, "reason", "`reason` must have 1 to 500 printable characters");
+    checks.finish()?;
+    let mut owned = get(tx, access, id).await?;
+    let workspace = &mut owned.workspace;
+    if matches!(workspace.status, Status::Suspended | Status::Deleted) {
+        let message = format!("The workspace is {} already", workspace.status.as_str());
+        return Err(Error::Conflict(Code::InvalidState, message));
+    }
+    workspace.status_before_suspension = Some(workspace.status);
+    workspace.status = Status::Suspended;
+    workspace.suspended_reason = Some(reason.to_owned());
+    workspace.updated_at = tx.now();
+    store::update(tx, workspace).await?;
+    let entry = access.audit("workspace.suspended").in_workspace(id).on("workspace", id);
+    tx.audit(entry.after(json!({ "reason": reason })));
+    publish(tx, workspace).await?;
+    Ok(owned)
+}
+
+/// Ends the suspension: back to the state before it.
+pub async fn unsuspend(tx: &mut Tx, access: &PlatformAccess, id: &WorkspaceId) -> Result<Owned> {
+    let mut owned = get(tx, access, id).await?;
+    let workspace = &mut owned.workspace;
+    if workspace.status != Status::Suspended {
+        let message = "The workspace is not suspended";
+        return Err(Error::Conflict(Code::InvalidState, message.into()));
+    }
+    workspace.status = workspace.status_before_suspension.take().unwrap_or(Status::Active);
+    workspace.suspended_reason = None;
+    workspace.updated_at = tx.now();
+    store::update(tx, workspace).await?;
+    let entry = access.audit("workspace.unsuspended").in_workspace(id).on("workspace", id);
+    tx.audit(entry.after(json!({ "status": workspace.status })));
+    publish(tx, workspace).await?;
+    Ok(owned)
+}
+
+/// Publishes up to `limit` workspaces of the plan whose ids come after `after`; answers the last
+/// one's if there may be more. Their rows are held, so that no older state is published after a
+/// newer one.
+pub async fn republish(
+    tx: &mut Tx,
+    plan: Plan,
+    after: Option<&WorkspaceId>,
+    limit: i64,
+) -> Result<Option<WorkspaceId>> {
+    let select = format!(
+        "select * from workspaces where plan = $1 and id > $2 order by id limit $3{}",
+        tx.for_update()
+    );
+    let workspaces: Vec<Workspace> = fetch_all!(
+        tx,
+        sqlx::query_as(AssertSqlSafe(select.clone()))
+            .bind(plan)
+            .bind(after.map_or("", WorkspaceId::as_str))
+            .bind(limit)
+    )?;
+    let Some(last) = workspaces.last() else { return Ok(None) };
+    let next = (i64::try_from(workspaces.len()) == Ok(limit)).then(|| last.id.clone());
+    let limits = plan::limits(tx, plan).await?;
+    let changes = workspaces
+        .iter()
+        .map(|workspace| {
+            let limits = limits.clone().with(&workspace.limits.0);
+            Change::Workspace(workspace.to_wire(&limits))
+        })
+        .collect();
+    revisions::append(tx, changes).await?;
+    Ok(next)
+}
+
+/// Stores another content of a plan; every workspace of it is published by a job.
+pub async fn replace_plan(
+    tx: &mut Tx,
+    access: &PlatformAccess,
+    plan: Plan,
+    limits: &plan::Limits,
+) -> Result<()> {
+    limits.check()?;
+    let before = plan::limits(tx, plan).await?;
+    execute!(
+        tx,
+        sqlx::query("update plans set limits = $1 where name = $2").bind(Json(limits)).bind(plan)
+    )?;
+    let entry = access.audit("plan.replaced").on("plan", plan.as_str());
+    tx.audit(entry.change(json!(before), json!(limits)));
+    jobs::enqueue(tx, &Job::RepublishPlan { plan, after: None }).await?;
+    Ok(())
+}

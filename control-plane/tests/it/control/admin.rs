@@ -1,0 +1,7 @@
+//! `/control/v1/admin`.
+
+mod listed;
+mod plans;
+mod proxies;
+mod users;
+mod workspaces;
