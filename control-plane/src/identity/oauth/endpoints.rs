@@ -42,7 +42,7 @@ pub struct Endpoints {
     pub secret_in_form: bool,
 }
 
-/// A discovery document (OpenID Connect Discovery 1.0, section 3), as far as it is needed.
+/// A discovery document (`OpenID` Connect Discovery 1.0, section 3), as far as it is needed.
 #[derive(Debug, Default, Deserialize)]
 struct Document {
     issuer: String,
@@ -51,6 +51,12 @@ struct Document {
     userinfo_endpoint: Option<String>,
     jwks_uri: Option<String>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+/// A key set (RFC 7517, section 5), its keys not looked at yet.
+#[derive(Debug, Deserialize)]
+struct Set {
+    keys: Vec<Value>,
 }
 
 impl Providers {
@@ -99,10 +105,6 @@ impl Providers {
             if fresh || *read_at + AGAIN > now {
                 return Ok(Arc::clone(known));
             }
-        }
-        #[derive(Deserialize)]
-        struct Set {
-            keys: Vec<Value>,
         }
         let set: Set = self.client.get(url, None).await?;
         // A key of a kind that we don't know must not hide the others.

@@ -1,4 +1,4 @@
-//! Checks of an id token (OpenID Connect Core 1.0, section 3.1.3.7): pure, with the keys and the time
+//! Checks of an id token (`OpenID` Connect Core 1.0, section 3.1.3.7): pure, with the keys and the time
 //! as arguments. Only RS256 and ES256 are accepted, and only by keys of the matching kind.
 
 use chrono::{DateTime, Utc};
