@@ -13,6 +13,7 @@ use crate::config::{Config, given};
 use crate::db::Db;
 use crate::egress::Resolver;
 use crate::identity;
+use crate::identity::gate::Gate;
 use crate::identity::oauth::Providers;
 use crate::identity::password::Passwords;
 use crate::identity::session::Seen;
@@ -40,6 +41,8 @@ pub struct State {
     pub api_limits: ApiLimits,
     /// What is known of identity providers.
     pub providers: Providers,
+    /// Where guesses queue.
+    pub gate: Gate,
     /// When sessions were last seen, until it is written.
     pub seen: Seen,
     pub mailer: Mailer,
@@ -80,6 +83,7 @@ impl App {
         let mailer = Mailer::new(&config.mail, &config.server.data_dir)?;
         let resolver = Resolver::new(config.egress.dns_server()?)?;
         let address_limits = AddressLimits::new(&config.identity);
+        let gate = Gate::new(config.database.max_connections);
         Ok(Self(Arc::new(State {
             passwords: Passwords::new(),
             before,
@@ -91,6 +95,7 @@ impl App {
             address_limits,
             api_limits: ApiLimits::default(),
             providers: Providers::new()?,
+            gate,
             seen: Seen::default(),
             mailer,
             resolver,

@@ -225,7 +225,7 @@ impl Scene {
 
     pub fn path(&self, template: &str) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
-        let path = template
+        template
             .replace("{workspaceId}", &self.workspace)
             .replace("{applicationId}", &part(&self.application))
             .replace("{keyId}", &part(&self.key))
@@ -234,16 +234,16 @@ impl Scene {
             .replace("{deliveryId}", &part(&self.delivery))
             .replace("{proxyId}", &part(&self.proxy))
             .replace("{userId}", &self.user)
-            .replace("{plan}", "enterprise");
-        // What no scene has.
-        path.replace(['{', '}'], "")
+            .replace("{plan}", "enterprise")
+            // What no scene has.
+            .replace("{sessionId}", "ses_none")
+            .replace("{identityId}", "idn_none")
+            .replace("{provider}", "nobody")
     }
 
     /// A body with what stands in it for what the scene has.
     pub fn filled(&self, body: &Value) -> Value {
-        let mut text = body.to_string();
-        text = text.replace("{memberId}", self.member.as_deref().unwrap_or_default());
-        serde_json::from_str(&text).unwrap()
+        serde_json::from_str(&self.path(&body.to_string())).unwrap()
     }
 
     async fn send(&self, caller: &Client, method: &str, template: &str, body: Value) -> u16 {
