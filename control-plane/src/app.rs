@@ -11,7 +11,9 @@ use authsome_shared::secret::Secret;
 use crate::applications::{self, Seals};
 use crate::config::{Config, given};
 use crate::db::Db;
+use crate::egress::Resolver;
 use crate::identity;
+use crate::identity::gate::Gate;
 use crate::identity::oauth::Providers;
 use crate::identity::password::Passwords;
 use crate::identity::session::Seen;
@@ -39,9 +41,13 @@ pub struct State {
     pub api_limits: ApiLimits,
     /// What is known of identity providers.
     pub providers: Providers,
+    /// Where guesses queue.
+    pub gate: Gate,
     /// When sessions were last seen, until it is written.
     pub seen: Seen,
     pub mailer: Mailer,
+    /// Finds the addresses of users' URLs.
+    pub resolver: Resolver,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
     pub before: proxies::Before,
@@ -77,7 +83,9 @@ impl App {
         let before = proxies::Before::read(&mut tx).await?;
         tx.commit().await?;
         let mailer = Mailer::new(&config.mail, &config.server.data_dir)?;
+        let resolver = Resolver::new(config.egress.dns_server()?)?;
         let address_limits = AddressLimits::new(&config.identity);
+        let gate = Gate::new(config.database.max_connections);
         Ok(Self(Arc::new(State {
             passwords: Passwords::new(),
             before,
@@ -89,8 +97,10 @@ impl App {
             address_limits,
             api_limits: ApiLimits::default(),
             providers: Providers::new()?,
+            gate,
             seen: Seen::default(),
             mailer,
+            resolver,
             node_token,
             envelope,
         })))

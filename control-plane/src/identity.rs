@@ -4,6 +4,7 @@
 pub mod account;
 pub mod admin;
 pub mod device;
+pub mod gate;
 pub mod jwt;
 pub mod linked;
 pub mod mail_token;

@@ -118,6 +118,9 @@ id!(/** One proxy, for as long as its data directory lives. */ NodeId, "node_");
 id!(/** One run of a proxy's journal: a new one at each start. */ EpochId, "epo_");
 id!(/** The platform: one database. A proxy follows one platform's revisions only. */ PlatformId, "plt_");
 id!(/** A line of an application's log, or a batch of them. */ LogId, "log_");
+id!(/** A webhook: an endpoint of a customer that is told of events. */ WebhookId, "whk_");
+id!(/** Something that has happened. Receivers of webhooks know it as `webhook-id`. */ EventId, "evt_");
+id!(/** One event on its way to one webhook. */ DeliveryId, "dlv_");
 
 #[cfg(test)]
 mod tests {

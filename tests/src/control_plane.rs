@@ -42,6 +42,16 @@ impl ControlPlane {
     /// Kills it, and starts it again on the same data.
     pub async fn restart(&mut self) {
         self.process.kill_9();
+        self.start_again().await;
+    }
+
+    /// Lets it end, and starts it again on the same data.
+    pub async fn restart_gently(&mut self) {
+        self.process.terminate().await;
+        self.start_again().await;
+    }
+
+    async fn start_again(&mut self) {
         let database = self.database.as_ref();
         self.process = spawn(&self.urls, &self.settings, self.data.path(), database).await;
     }

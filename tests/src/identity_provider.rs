@@ -76,7 +76,7 @@ impl IdentityProvider {
     async fn spawned(name: &str, command: &mut Command, url: String, data: TempDir) -> Self {
         let mut process = Process::spawn(name, command);
         let http = http_client();
-        wait::until(&format!("{name} answers"), Duration::from_secs(60), async || {
+        wait::until(&format!("{name} answers"), Duration::from_mins(1), async || {
             process.assert_running();
             http.get(&url).send().await.ok()
         })

@@ -27,21 +27,18 @@ pub struct Platform {
     pub quickstart: Value,
     data: TempDir,
     database: Option<Database>,
-    settings: Settings,
+    env: Vec<(&'static str, &'static str)>,
     _turn: Turn,
 }
 
-/// Of the environment.
-type Settings = &'static [(&'static str, &'static str)];
-
 impl Platform {
     pub async fn start() -> Self {
-        Self::start_in(Turn::among_others().await, &[]).await
+        Self::start_with(&[]).await
     }
 
-    /// With settings from the environment.
-    pub async fn start_with(settings: Settings) -> Self {
-        Self::start_in(Turn::among_others().await, settings).await
+    /// With settings in its environment.
+    pub async fn start_with(env: &[(&'static str, &'static str)]) -> Self {
+        Self::start_in(Turn::among_others().await, env).await
     }
 
     /// For tests that measure time.
@@ -49,12 +46,13 @@ impl Platform {
         Self::start_in(Turn::alone().await, &[]).await
     }
 
-    async fn start_in(turn: Turn, settings: Settings) -> Self {
+    async fn start_in(turn: Turn, env: &[(&'static str, &'static str)]) -> Self {
         let data = TempDir::new().expect("a temporary folder");
         let database = Database::create();
         let urls = Urls::default();
-        let (process, quickstart) = up(data.path(), database.as_ref(), &urls, settings).await;
-        Self { process, urls, quickstart, data, database, settings, _turn: turn }
+        let (process, quickstart) = up(data.path(), database.as_ref(), &urls, env).await;
+        let env = env.to_vec();
+        Self { process, urls, quickstart, data, database, env, _turn: turn }
     }
 
     pub fn data_dir(&self) -> &Path {
@@ -82,8 +80,8 @@ impl Platform {
 
     /// Starts again on the same data, after `terminate` or `process.kill_9`.
     pub async fn start_again(&mut self) {
-        let database = self.database.as_ref();
-        let (process, quickstart) = up(self.data.path(), database, &self.urls, self.settings).await;
+        let (process, quickstart) =
+            up(self.data.path(), self.database.as_ref(), &self.urls, &self.env).await;
         self.process = process;
         self.quickstart = quickstart;
     }
@@ -102,7 +100,7 @@ async fn up(
     data: &Path,
     database: Option<&Database>,
     urls: &Urls,
-    settings: Settings,
+    env: &[(&str, &str)],
 ) -> (Process, Value) {
     let file = data.join("quickstart.json");
     let version = |file: &Path| fs::metadata(file).ok().map(|meta| (meta.ino(), meta.mtime_nsec()));
@@ -115,7 +113,7 @@ async fn up(
     if let Some(url) = &url {
         args.extend(["--database-url", url]);
     }
-    let mut process = Process::start("authsome", &args, settings);
+    let mut process = Process::start("authsome", &args, env);
 
     let quickstart = wait::until("up writes quickstart.json", START, async || {
         process.assert_running();

@@ -66,7 +66,7 @@ impl MailServer {
 
     /// Waits for a mail to somebody about something.
     pub async fn mail(&self, to: &str, subject: &str) -> String {
-        wait::until(&format!("{subject:?} to {to}"), Duration::from_secs(60), async || {
+        wait::until(&format!("{subject:?} to {to}"), Duration::from_mins(1), async || {
             self.mails().into_iter().find(|mail| {
                 mail.contains(&format!("To: {to}")) && mail.contains(&format!("Subject: {subject}"))
             })

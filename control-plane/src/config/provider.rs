@@ -49,7 +49,7 @@ pub enum ProviderKind {
     Oidc,
 }
 
-/// Google's issuer (OpenID Connect discovery).
+/// Google's issuer (`OpenID` Connect discovery).
 pub const GOOGLE: &str = "https://accounts.google.com";
 
 impl Provider {

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::mail_token::{self, Purpose, Spent};
 use super::throttle::{self, Subject};
 use super::user::{self, User};
-use super::{admin, linked, mfa, notice, session};
+use super::{admin, gate, linked, mfa, notice, session};
 use crate::actor::{Actor, Origin};
 use crate::app::App;
 use crate::audit::Entry;
@@ -189,7 +189,7 @@ pub async fn reset_password(
     tx.audit(Entry::by_user(&user_id, &email, origin, "user.password_reset").on("user", &user_id));
     let entry = Entry::by_user(&user_id, &email, origin, "session.revoked");
     session::revoke_all(&mut tx, &user_id, None, &entry).await?;
-    throttle::clear(&mut tx, &Subject::password(&email)).await?;
+    throttle::clear(&mut tx, app, &Subject::password(&email)).await?;
     forget_pending(&mut tx, &user_id).await?;
     notice::send(&mut tx, app, notice::password_changed(&email)).await?;
     Ok(tx)
@@ -249,15 +249,12 @@ pub async fn confirm_password(
         return Err(Error::invalid(field, "missing_field", format!("`{field}` is required")));
     };
     let subject = Subject::confirmation(user);
-    let mut tx = app.db.write().await?;
-    let allowed = throttle::count_attempt(&mut tx, &app.config.identity, &subject).await;
-    tx.commit().await?;
-    allowed?;
+    gate::count(app, &subject).await?;
     if !app.passwords.verify(password, Some(hash)).await? {
         return Err(Error::invalid(field, "invalid_value", format!("`{field}` is wrong")));
     }
     let mut tx = app.db.write().await?;
-    throttle::clear(&mut tx, &subject).await?;
+    throttle::clear(&mut tx, app, &subject).await?;
     Ok(tx.commit().await?)
 }
 

@@ -13,7 +13,7 @@ use super::device::Device;
 use super::session::{self, SignIn};
 use super::throttle::{self, Subject};
 use super::token::{OneTimeToken, digest};
-use super::{notice, totp, user};
+use super::{gate, notice, totp, user};
 use crate::actor::{Actor, Origin};
 use crate::app::App;
 use crate::audit::Entry;
@@ -116,7 +116,7 @@ pub async fn confirm(app: &App, actor: &Actor, code: &str) -> Result<(Tx, Vec<Se
     let update = "update totp_factors set confirmed_at = $1 where user_id = $2";
     execute!(tx, sqlx::query(update).bind(now).bind(user))?;
     let codes = replace_codes(&mut tx, user).await?;
-    throttle::clear(&mut tx, &Subject::code(user)).await?;
+    throttle::clear(&mut tx, app, &Subject::code(user)).await?;
     tx.audit(Entry::by(actor, "totp.enabled").on("user", user));
     let account = user::by_id(&mut tx, user).await?;
     notice::send(&mut tx, app, notice::totp_enabled(&account.email)).await?;
@@ -248,12 +248,10 @@ async fn expect_factor(tx: &mut Tx, user: &UserId, phase: Phase) -> Result<Facto
 
 /// Counts a guess, if there is something to guess; the count stands whatever comes of it.
 async fn count(app: &App, user: &UserId, phase: Phase) -> Result<()> {
-    let mut tx = app.db.write().await?;
+    let mut tx = app.db.read().await?;
     expect_factor(&mut tx, user, phase).await?;
-    let subject = Subject::code(user);
-    let allowed = throttle::count_attempt(&mut tx, &app.config.identity, &subject).await;
-    tx.commit().await?;
-    allowed
+    drop(tx);
+    gate::count(app, &Subject::code(user)).await
 }
 
 /// Counts a guess and looks at it. A right code is spent in the transaction that comes back.
@@ -269,7 +267,7 @@ async fn pass(app: &App, user: &UserId, code: &str, origin: &Origin) -> Result<O
     if !right {
         return Ok(None);
     }
-    throttle::clear(&mut tx, &Subject::code(user)).await?;
+    throttle::clear(&mut tx, app, &Subject::code(user)).await?;
     Ok(Some(tx))
 }
 

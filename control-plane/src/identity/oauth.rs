@@ -1,4 +1,4 @@
-//! Sign-in at an identity provider: OAuth 2.0 authorization code with PKCE, and OpenID Connect where
+//! Sign-in at an identity provider: OAuth 2.0 authorization code with PKCE, and `OpenID` Connect where
 //! the provider has it.
 //!
 //! A browser departs with a state (single use, ten minutes, bound to it by a cookie), comes back with

@@ -14,10 +14,9 @@ use serde_json::json;
 pub use list::{Overview, Seen, list, revoke_one};
 
 use super::device::{self, Device};
-use super::throttle::{self, Subject};
 use super::token::{OneTimeToken, digest};
 use super::user::{self, NewUser, User};
-use super::{account, admin, mfa};
+use super::{account, admin, gate, mfa, throttle};
 use crate::actor::{Actor, Origin};
 use crate::app::App;
 use crate::audit::Entry;
@@ -75,16 +74,7 @@ pub async fn login(
         app.passwords.verify(password, None).await?;
         return Err(WRONG_CREDENTIALS);
     }
-    let mut tx = app.db.write().await?;
-    let subject = if device::is_known(&mut tx, &email, device).await? {
-        Subject::password_from(&email, device)
-    } else {
-        Subject::password(&email)
-    };
-    let allowed = throttle::count_attempt(&mut tx, &app.config.identity, &subject).await;
-    tx.commit().await?;
-    allowed?;
-
+    let subject = gate::count_password(app, &email, device).await?;
     let mut tx = app.db.read().await?;
     let (user, hash) = user::by_email(&mut tx, &email).await?.unzip();
     drop(tx);
@@ -92,7 +82,7 @@ pub async fn login(
     let Some(user) = user.filter(|_| matches) else { return Err(WRONG_CREDENTIALS) };
 
     let mut tx = idempotency::begin(app).await?;
-    throttle::clear(&mut tx, &subject).await?;
+    throttle::clear(&mut tx, app, &subject).await?;
     begin(tx, app, user, PASSWORD, device).await
 }
 
@@ -106,6 +96,7 @@ pub async fn begin(
     device: &Device,
 ) -> Result<(Tx, SignIn)> {
     if mfa::is_on(&mut tx, &user.id).await? {
+        admin::check_enabled(&mut tx, &user.id).await?;
         let asked = mfa::ask(&mut tx, &user.id, method).await?;
         idempotency::let_go(&mut tx).await?;
         tx.commit().await?;

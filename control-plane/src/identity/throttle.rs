@@ -10,13 +10,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
 use super::device::{Device, network};
+use crate::app::App;
 use crate::config::Identity;
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::{execute, fetch_one};
 
 /// What guesses are counted against. The text names it in the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject(String);
 
 impl Subject {
@@ -87,9 +88,10 @@ pub async fn count_up_to(
 }
 
 /// The guess was right: the count starts anew.
-pub async fn clear(tx: &mut Tx, subject: &Subject) -> Result<()> {
+pub async fn clear(tx: &mut Tx, app: &App, subject: &Subject) -> Result<()> {
     let delete = "delete from login_throttles where subject = $1";
     execute!(tx, sqlx::query(delete).bind(&subject.0))?;
+    app.gate.forget(subject);
     Ok(())
 }
 

@@ -17,4 +17,5 @@ mod openapi;
 mod proxies;
 mod reconciliation;
 mod usage;
+mod webhooks;
 mod workspaces;

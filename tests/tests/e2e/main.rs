@@ -27,3 +27,4 @@ mod split;
 mod spoilt_files;
 mod upgrade;
 mod usage;
+mod webhooks;

@@ -168,7 +168,10 @@ pub struct Login {
     params(SessionHeader),
     responses(
         (status = 200, description = "Signed in", body = SignInBody),
-        (status = 401, description = "Unknown account or wrong password, or a second factor is wanted", body = ErrorBody),
+        (
+            status = 401, body = ErrorBody,
+            description = "Unknown account or wrong password, or a second factor is wanted",
+        ),
         (status = 403, description = "The account is disabled", body = ErrorBody),
         Failures,
     ),

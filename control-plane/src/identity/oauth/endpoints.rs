@@ -42,7 +42,7 @@ pub struct Endpoints {
     pub secret_in_form: bool,
 }
 
-/// A discovery document (OpenID Connect Discovery 1.0, section 3), as far as it is needed.
+/// A discovery document (`OpenID` Connect Discovery 1.0, section 3), as far as it is needed.
 #[derive(Debug, Default, Deserialize)]
 struct Document {
     issuer: String,
@@ -51,6 +51,12 @@ struct Document {
     userinfo_endpoint: Option<String>,
     jwks_uri: Option<String>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+/// A key set (RFC 7517, section 5), its keys not looked at yet.
+#[derive(Debug, Deserialize)]
+struct Set {
+    keys: Vec<Value>,
 }
 
 impl Providers {
@@ -100,10 +106,6 @@ impl Providers {
                 return Ok(Arc::clone(known));
             }
         }
-        #[derive(Deserialize)]
-        struct Set {
-            keys: Vec<Value>,
-        }
         let set: Set = self.client.get(url, None).await?;
         // A key of a kind that we don't know must not hide the others.
         let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
@@ -145,5 +147,130 @@ fn discovered(provider: &Provider, document: Document) -> Endpoints {
         keys: optional(&provider.jwks_uri, document.jwks_uri),
         issuer: document.issuer,
         secret_in_form: methods.iter().any(|method| method == "client_secret_post"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A provider that answers whatever it is told to; how often it was asked.
+    #[derive(Clone)]
+    struct Fake {
+        url: String,
+        answers: Arc<Mutex<(Value, usize)>>,
+    }
+
+    impl Fake {
+        async fn start() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let fake = Self { url, answers: Arc::default() };
+            let served = fake.clone();
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let mut request = [0; 4096];
+                    let _ = stream.read(&mut request).await;
+                    let body = {
+                        let mut answers = served.answers.lock();
+                        answers.1 += 1;
+                        answers.0.to_string()
+                    };
+                    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: ";
+                    let answer = format!("{head}{}\r\n\r\n{body}", body.len());
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+            fake
+        }
+
+        fn says(&self, answer: Value) {
+            self.answers.lock().0 = answer;
+        }
+
+        fn asked(&self) -> usize {
+            self.answers.lock().1
+        }
+
+        fn provider(&self) -> Provider {
+            serde_json::from_value(json!({
+                "id": "fake", "kind": "oidc", "client_id": "client", "issuer": self.url,
+            }))
+            .unwrap()
+        }
+    }
+
+    fn providers() -> Providers {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Providers::new().unwrap()
+    }
+
+    fn key(kid: &str) -> Value {
+        json!({ "kty": "RSA", "kid": kid, "use": "sig", "n": "AQAB", "e": "AQAB" })
+    }
+
+    #[tokio::test]
+    async fn a_new_key_is_found_without_asking_for_every_unknown_one() {
+        let (fake, providers) = (Fake::start().await, providers());
+        let provider = fake.provider();
+        let start = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let find = async |kid: &str, seconds: i64| {
+            let now = start + TimeDelta::seconds(seconds);
+            let keys = providers.keys(&provider, &fake.url, Some(kid), now).await.unwrap();
+            keys.iter().any(|key| key.common.key_id.as_deref() == Some(kid))
+        };
+        fake.says(json!({ "keys": [key("a"), { "kty": "new kind" }, { "nonsense": true }] }));
+        assert!(find("a", 0).await && find("a", 3599).await);
+        assert_eq!(fake.asked(), 1);
+        fake.says(json!({ "keys": [key("b")] }));
+        assert!(!find("b", 9).await, "asked a moment ago");
+        assert_eq!(fake.asked(), 1);
+        assert!(find("b", 10).await);
+        assert!(!find("made up", 15).await);
+        assert_eq!(fake.asked(), 2);
+        // A key that the provider no longer names is forgotten within the hour.
+        assert!(!find("a", 3700).await);
+        assert_eq!(fake.asked(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_discovery_document_speaks_for_its_own_issuer_and_is_kept() {
+        let (fake, providers) = (Fake::start().await, providers());
+        let provider = fake.provider();
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let document = |issuer: &str, methods: Value| {
+            json!({
+                "issuer": issuer, "authorization_endpoint": "https://a/auth",
+                "token_endpoint": "https://a/token", "jwks_uri": "https://a/keys",
+                "token_endpoint_auth_methods_supported": methods,
+            })
+        };
+        fake.says(document("https://evil.example", Value::Null));
+        let refused = providers.endpoints(&provider, now).await;
+        assert!(matches!(refused, Err(Failure::Refused(_))), "{refused:?}");
+        fake.says(json!("nonsense"));
+        assert!(providers.endpoints(&provider, now).await.is_err());
+        fake.says(document(&format!("{}/", fake.url), json!(["client_secret_basic"])));
+        let found = providers.endpoints(&provider, now).await.unwrap();
+        assert_eq!((found.token.as_str(), found.secret_in_form), ("https://a/token", false));
+        assert_eq!(found.issuer, format!("{}/", fake.url), "as its tokens will have it");
+        fake.says(json!("nonsense"));
+        assert_eq!(providers.endpoints(&provider, now).await.unwrap(), found);
+        let later = now + TimeDelta::hours(1);
+        assert!(providers.endpoints(&provider, later).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_is_away_is_unavailable() {
+        let providers = providers();
+        let mut provider = Fake::start().await.provider();
+        provider.issuer = "http://127.0.0.1:9".into();
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let failure = providers.endpoints(&provider, now).await;
+        assert!(matches!(failure, Err(Failure::Unavailable(_))), "{failure:?}");
     }
 }

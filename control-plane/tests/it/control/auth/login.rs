@@ -76,7 +76,11 @@ async fn of_a_thousand_parallel_guesses_ten_are_looked_at() {
 
 #[tokio::test]
 async fn an_address_that_the_account_knows_has_guesses_of_its_own_and_no_more() {
-    let app = TestApp::with(|config| config.identity.logins_per_minute = 10_000).await;
+    let app = TestApp::with(|config| {
+        config.identity.logins_per_minute = 10_000;
+        config.identity.anonymous_requests_per_minute = 10_000;
+    })
+    .await;
     let ada = app.sign_up("ada").await;
     let guesses = (0..100).map(|n| {
         let ada = ada.clone();

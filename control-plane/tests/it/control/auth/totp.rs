@@ -204,7 +204,11 @@ async fn guess(app: &TestApp, code: impl Fn(usize) -> String) -> (usize, usize) 
 
 #[tokio::test]
 async fn of_a_thousand_parallel_guesses_of_a_code_ten_are_looked_at() {
-    let app = TestApp::with(|config| config.identity.logins_per_minute = 10_000).await;
+    let app = TestApp::with(|config| {
+        config.identity.logins_per_minute = 10_000;
+        config.identity.anonymous_requests_per_minute = 10_000;
+    })
+    .await;
     app.leave_jobs();
     let (ada, enrolment, _) = guarded(&app, "ada").await;
     let now = app.code(&enrolment);
@@ -227,7 +231,11 @@ async fn of_a_thousand_parallel_guesses_of_a_code_ten_are_looked_at() {
 
 #[tokio::test]
 async fn of_a_thousand_parallel_guesses_of_a_recovery_code_ten_are_looked_at() {
-    let app = TestApp::with(|config| config.identity.logins_per_minute = 10_000).await;
+    let app = TestApp::with(|config| {
+        config.identity.logins_per_minute = 10_000;
+        config.identity.anonymous_requests_per_minute = 10_000;
+    })
+    .await;
     app.leave_jobs();
     guarded(&app, "ada").await;
     assert_eq!(guess(&app, |n| format!("aaaa-bbbb-cccc-{n:04}")).await, (10, 990));
