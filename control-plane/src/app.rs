@@ -66,6 +66,8 @@ impl Deref for App {
 impl App {
     /// Opens the data directory and the database.
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        // For the HTTP clients; also when a command opens the platform without serving it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         files::prepare_data_dir(&config.server.data_dir)?;
         let db =
             Db::open(&config.database(), config.database.max_connections, clock.clone()).await?;

@@ -124,16 +124,26 @@ pub fn complete(description: &mut OpenApi) {
     }
 }
 
-/// A parameter that is a `u32` takes twice of what `int32` says.
+/// Says of numbers in parameters what is taken: an unsigned one takes twice of what `int32` and
+/// `int64` say, and a page that is none is the first.
 fn widen(parameter: &mut RefOr<Parameter>) {
-    let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(object))), .. }) = parameter
+    let RefOr::T(Parameter { name, schema: Some(RefOr::T(Schema::Object(object))), .. }) =
+        parameter
     else {
         return;
     };
-    let of_32_bits = SchemaFormat::KnownFormat(KnownFormat::Int32);
-    if object.format.as_ref() == Some(&of_32_bits) && object.maximum.is_none() {
-        object.format = None;
-        object.maximum = Some(utoipa::Number::from(u32::MAX));
+    let Some(SchemaFormat::KnownFormat(format)) = &object.format else { return };
+    if object.minimum.is_none() || object.maximum.is_some() {
+        return;
+    }
+    object.maximum = match format {
+        KnownFormat::Int32 => Some(utoipa::Number::from(u32::MAX)),
+        KnownFormat::Int64 => Some(utoipa::Number::from(u64::MAX)),
+        _ => return,
+    };
+    object.format = None;
+    if ["page", "pageSize"].contains(&name.as_str()) {
+        object.minimum = Some(utoipa::Number::from(0_u32));
     }
 }
 

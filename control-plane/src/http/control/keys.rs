@@ -88,6 +88,10 @@ impl From<Issued> for KeyBody {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "Backend Service", "type": "secret", "scopes": ["users:read", "users:write"],
+    "expiresAt": "2027-01-01T00:00:00Z",
+}))]
 pub struct CreateKey {
     #[schema(example = "Backend Service", min_length = 1, max_length = 200)]
     name: String,

@@ -29,6 +29,13 @@ impl Operation<'_> {
         self.value["summary"].as_str().unwrap_or_default()
     }
 
+    /// Its id for people: `create_workspace` as `Create workspace`.
+    fn title(&self) -> String {
+        let mut title = self.id().replace('_', " ");
+        title[..1].make_ascii_uppercase();
+        title
+    }
+
     fn needs_token(&self) -> bool {
         !self.value["security"].is_null()
     }
@@ -59,7 +66,7 @@ pub fn render(description: &Value) -> String {
                 html,
                 "<li><a href=\"#{}\"><b class=\"{m}\">{m}</b> <span>{}</span></a></li>",
                 operation.id(),
-                escape(operation.summary().trim_end_matches('.')),
+                escape(&operation.title()),
                 m = operation.method,
             );
         }
@@ -94,6 +101,8 @@ const INTRODUCTION: &str = "<p>Machines read the same from \
 <dl class=\"facts\">\n\
 <dt>Signing in</dt><dd><code>Authorization: Bearer TOKEN</code>, with the <code>token</code> of a \
 sign-in. Operations marked <em>open</em> need none.</dd>\n\
+<dt>Calls</dt><dd>Can be pasted once <code>BASE</code> is set to the address of this server, \
+<code>TOKEN</code> to that token, and what stands in the path, such as <code>WORKSPACE_ID</code>.</dd>\n\
 <dt>Bodies</dt><dd>JSON, camelCase, times in RFC 3339 and UTC. Unknown fields are refused by name.</dd>\n\
 <dt>Errors</dt><dd><code>{\"error\":{\"code\",\"message\",\"details\",\"requestId\"}}</code>; the \
 code is stable, the message is for people.</dd>\n\
@@ -119,9 +128,10 @@ fn render_operation(html: &mut String, operation: &Operation<'_>, description: &
     let _ = write!(
         html,
         "<article id=\"{id}\">\n<h3><a href=\"#{id}\">{}</a></h3>\n\
-         <p class=\"line\"><b class=\"{method}\">{method}</b> <code>{}</code>{open}</p>\n",
-        escape(operation.summary()),
+         <p class=\"line\"><b class=\"{method}\">{method}</b> <code>{}</code>{open}</p>\n<p>{}</p>\n",
+        escape(&operation.title()),
         path_with_parameters(path),
+        prose(operation.summary()),
         id = operation.id(),
     );
     if let Some(text) = value["description"].as_str() {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::Content;
 
 /// A schema within a schema within … this deep is shown empty.
-const DEEPEST: usize = 8;
+const DEEPEST: usize = 24;
 
 /// Gives a body its example, unless it has one; that of an error is the status's.
 pub fn put(content: &mut Content, components: &Value, status: &str) {

@@ -168,11 +168,13 @@ fn rounded(value: f64, parts: f64) -> f64 {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct MetricsParams {
+    /// `24h` unless said otherwise.
     #[serde(default)]
-    #[param(inline, default = "24h")]
+    #[param(inline)]
     period: Span,
+    /// `5m` unless said otherwise.
     #[serde(default)]
-    #[param(inline, default = "5m")]
+    #[param(inline)]
     interval: Interval,
 }
 
