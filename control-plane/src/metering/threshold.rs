@@ -90,25 +90,35 @@ pub async fn is_new_user(tx: &mut Tx, id: &WorkspaceId, period: &str, user: &str
     Ok(known.len() < 2)
 }
 
+/// A workspace's month.
+#[derive(sqlx::FromRow)]
+struct Month {
+    name: String,
+    limits: Json<Limits>,
+    overrides: Json<Overrides>,
+    units: i64,
+    users: i64,
+}
+
 /// Tells what a workspace's month has newly come to. Its totals are held since they were added to,
 /// so that two batches can't tell the same.
 pub async fn check(tx: &mut Tx, id: &WorkspaceId, period: &str) -> Result<()> {
-    let row: Option<(String, Json<Limits>, Json<Overrides>, i64, i64)> = fetch_optional!(
+    let row: Option<Month> = fetch_optional!(
         tx,
         sqlx::query_as(
-            "select workspaces.name, plans.limits, workspaces.limits, \
+            "select workspaces.name, plans.limits, workspaces.limits as overrides, \
              coalesce((select units from usage_totals \
-                where subject = workspaces.id and period = $2), 0), \
+                where subject = workspaces.id and period = $2), 0) as units, \
              coalesce((select users from usage_active_users \
-                where workspace_id = workspaces.id and period = $2), 0) \
+                where workspace_id = workspaces.id and period = $2), 0) as users \
              from workspaces join plans on plans.name = workspaces.plan where workspaces.id = $1"
         )
         .bind(id)
         .bind(period)
     )?;
     // Usage of a workspace that is gone.
-    let Some((name, Json(limits), Json(overrides), units, users)) = row else { return Ok(()) };
-    let limits = limits.with(&overrides);
+    let Some(Month { name, limits, overrides, units, users }) = row else { return Ok(()) };
+    let limits = limits.0.with(&overrides);
     let included = [
         (Metric::Requests, units.unsigned_abs(), limits.requests_per_month.unwrap_or(0)),
         (Metric::Mau, users.unsigned_abs(), limits.active_users.included),

@@ -17,10 +17,14 @@ use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(15);
 
-/// Seconds between attempts, instead of hours; and one for an endpoint to answer in.
+/// Seconds between attempts, instead of hours; one for an endpoint to answer in; and a proxy that no
+/// delivery may take.
 const QUICK: &[(&str, &str)] = &[
     ("AUTHSOME_CONTROL__WEBHOOKS__RETRY_SECONDS", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]"),
     ("AUTHSOME_CONTROL__WEBHOOKS__TIMEOUT_SECONDS", "1"),
+    // Nobody is there: a delivery by way of it would fail.
+    ("HTTP_PROXY", "http://127.0.0.1:9"),
+    ("ALL_PROXY", "http://127.0.0.1:9"),
 ];
 
 fn hooks(application: &str) -> String {
