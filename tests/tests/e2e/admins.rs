@@ -32,6 +32,9 @@ async fn is_admin(api: &Api) -> bool {
     me.body["platformAdmin"].as_bool().expect("a truth")
 }
 
+/// Status, limit and body.
+type Answered = (u16, Option<String>, Value);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn admins_are_made_and_unmade_at_the_machine_while_the_platform_runs() {
     let platform = Platform::start().await;
@@ -74,7 +77,7 @@ async fn what_an_admin_changes_holds_at_the_proxy() {
         let body: Value = answer.json().await.unwrap_or_default();
         (status, limit.map(|it| it.to_str().expect("ASCII").to_owned()), body)
     };
-    let holds = async |what: &str, check: &dyn Fn(&(u16, Option<String>, Value)) -> bool| {
+    let holds = async |what: &str, check: &dyn Fn(&Answered) -> bool| {
         wait::until(what, SOON, async || check(&get().await).then_some(())).await;
     };
     holds("the demo answers", &|answer| answer.0 == 200).await;
@@ -82,7 +85,7 @@ async fn what_an_admin_changes_holds_at_the_proxy() {
     let path = format!("/control/v1/admin/workspaces/{workspace}");
     let reason = json!({ "reason": "Unusual traffic" });
     ops.post(&format!("{path}/suspend"), reason).await.expect(200);
-    let suspended = |answer: &(u16, Option<String>, Value)| {
+    let suspended = |answer: &Answered| {
         answer.0 == 503 && answer.2["error"]["reason"] == "suspended"
     };
     holds("it is suspended", &suspended).await;
