@@ -85,9 +85,8 @@ async fn what_an_admin_changes_holds_at_the_proxy() {
     let path = format!("/control/v1/admin/workspaces/{workspace}");
     let reason = json!({ "reason": "Unusual traffic" });
     ops.post(&format!("{path}/suspend"), reason).await.expect(200);
-    let suspended = |answer: &Answered| {
-        answer.0 == 503 && answer.2["error"]["reason"] == "suspended"
-    };
+    let suspended =
+        |answer: &Answered| answer.0 == 503 && answer.2["error"]["reason"] == "suspended";
     holds("it is suspended", &suspended).await;
     ops.post(&format!("{path}/unsuspend"), json!({})).await.expect(200);
     holds("it serves again", &|answer| answer.0 == 200).await;
