@@ -39,7 +39,7 @@ impl FromRequestParts<App> for Delivery {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self> {
-        match parts.headers.get(SESSION).map(|value| value.as_bytes()) {
+        match parts.headers.get(SESSION).map(axum::http::HeaderValue::as_bytes) {
             None => Ok(Self::Tokens),
             Some(b"cookie") => Ok(Self::Cookies),
             Some(_) => Err(Error::invalid(

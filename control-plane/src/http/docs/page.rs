@@ -226,7 +226,7 @@ fn render_answers(html: &mut String, operation: &Value, description: &Value) {
                 continue;
             }
             let example = serde_json::to_string_pretty(&content["example"]).unwrap_or_default();
-            let _ = write!(html, "<pre tabindex=\"0\"><code>{}</code></pre>\n", escape(&example));
+            let _ = writeln!(html, "<pre tabindex=\"0\"><code>{}</code></pre>", escape(&example));
             html.push_str("<details><summary>Fields</summary>\n");
             render_fields(html, &content["schema"], description);
             html.push_str("</details>\n");

@@ -78,6 +78,7 @@ impl From<Owned> for OverseenWorkspace {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(example = json!({ "requestsPerMonth": 5_000_000, "applications": null }))]
+#[expect(clippy::option_option, reason = "absent, `null` and a number are three things")]
 pub struct OverridesBody {
     /// Per key.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
