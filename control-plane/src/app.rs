@@ -37,13 +37,13 @@ pub struct State {
     pub tokens: TokenKeys,
     pub passwords: Passwords,
     pub address_limits: AddressLimits,
+    pub api_limits: ApiLimits,
     /// What is known of identity providers.
     pub providers: Providers,
     /// Where guesses queue.
     pub gate: Gate,
     /// When sessions were last seen, until it is written.
     pub seen: Seen,
-    pub api_limits: ApiLimits,
     pub mailer: Mailer,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
@@ -89,10 +89,10 @@ impl App {
             sealer,
             tokens,
             address_limits,
+            api_limits: ApiLimits::default(),
             providers: Providers::new()?,
             gate,
             seen: Seen::default(),
-            api_limits: ApiLimits::default(),
             mailer,
             node_token,
             envelope,

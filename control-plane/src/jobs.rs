@@ -26,12 +26,12 @@ pub enum Job {
     Restart { application_id: ApplicationId },
     /// Send a mail; sealed, because mails carry tokens.
     SendMail { sealed: String },
+    /// Tell the proxies what a changed plan means for the workspaces of it, from one id on.
+    RepublishPlan { plan: Plan, after: Option<WorkspaceId> },
     /// Send an account the link that proves its address.
     VerifyEmail { user_id: UserId },
     /// Send the link for a new password to an address, if it has an account.
     PasswordReset { email: String },
-    /// Tell the proxies what a changed plan means for the workspaces of it, from one id on.
-    RepublishPlan { plan: Plan, after: Option<WorkspaceId> },
 }
 
 impl Job {
@@ -46,9 +46,9 @@ impl Job {
             Self::Provision { .. } => "provision",
             Self::Restart { .. } => "restart",
             Self::SendMail { .. } => "send_mail",
+            Self::RepublishPlan { .. } => "republish_plan",
             Self::VerifyEmail { .. } => "verify_email",
             Self::PasswordReset { .. } => "password_reset",
-            Self::RepublishPlan { .. } => "republish_plan",
         }
     }
 }

@@ -42,8 +42,8 @@ impl Worker {
         let mut tasks: Vec<_> =
             (0..PARALLEL).map(|_| tokio::spawn(work(app.clone(), stop.clone()))).collect();
         tasks.push(tokio::spawn(keep_house(app.clone(), stop.clone())));
-        tasks.push(tokio::spawn(write_seen(app.clone(), stop.clone())));
         tasks.push(tokio::spawn(keep_counts(app.clone(), stop.clone())));
+        tasks.push(tokio::spawn(write_seen(app.clone(), stop.clone())));
         Self { tasks }
     }
 
@@ -117,6 +117,7 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             let mail = jobs::open_mail(&app.sealer, sealed)?;
             app.mailer.send(&mail).await
         }
+        Job::RepublishPlan { plan, after } => republish(app, *plan, after.as_ref()).await,
         Job::VerifyEmail { user_id } => {
             let mut tx = app.db.write().await?;
             account::send_proof(&mut tx, app, user_id).await?;
@@ -127,7 +128,6 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             account::send_reset(&mut tx, app, email).await?;
             Ok(tx.commit().await?)
         }
-        Job::RepublishPlan { plan, after } => republish(app, *plan, after.as_ref()).await,
     }
 }
 

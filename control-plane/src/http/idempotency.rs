@@ -50,8 +50,13 @@ pub async fn answer_with<T: Serialize>(
     commit(tx, app, Answer { status: status.as_u16(), body, cookies }).await
 }
 
-/// As [`answer_with`], with 204 and no body.
-pub async fn no_content(tx: Tx, app: &App, cookies: Vec<String>) -> Result<Response> {
+/// As [`answer`], with 204 and no body.
+pub async fn no_content(tx: Tx, app: &App) -> Result<Response> {
+    no_content_with(tx, app, vec![]).await
+}
+
+/// As [`no_content`], with cookies.
+pub async fn no_content_with(tx: Tx, app: &App, cookies: Vec<String>) -> Result<Response> {
     let status = StatusCode::NO_CONTENT.as_u16();
     commit(tx, app, Answer { status, body: String::new(), cookies }).await
 }

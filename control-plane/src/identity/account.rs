@@ -76,7 +76,7 @@ pub async fn verify_email(
     if spent.purpose == Purpose::EmailVerification && before.email != spent.email {
         return Err(wrong_token());
     }
-    proved(tx, app, &before.id, &spent.email).await?;
+    user::verify_email(tx, &before.id, &spent.email).await?;
     let state = |email: &str, verified: bool| json!({ "email": email, "emailVerified": verified });
     let entry = Entry::by_user(&before.id, &before.email, origin, "user.email_verified");
     tx.audit(
@@ -91,13 +91,6 @@ pub async fn verify_email(
         notice::send(tx, app, notice::email_changed(&before.email, &spent.email)).await?;
     }
     user::by_id(tx, &before.id).await
-}
-
-/// The account has shown that the address is its own, which may make it an admin.
-async fn proved(tx: &mut Tx, app: &App, id: &UserId, email: &str) -> Result<()> {
-    user::verify_email(tx, id, email).await?;
-    admin::verified(tx, &app.config.platform.admins, email).await?;
-    Ok(())
 }
 
 /// Has a mail sent to another address; the address is the account's once its link was followed.
@@ -189,7 +182,9 @@ pub async fn reset_password(
         mfa::remove(&mut tx, &user_id).await?;
         linked::remove_all(&mut tx, &user_id).await?;
     }
-    proved(&mut tx, app, &user_id, &email).await?;
+    user::verify_email(&mut tx, &user_id, &email).await?;
+    // Whoever registered it, from here on only the address's owner gets in.
+    admin::verified(&mut tx, &app.config.platform.admins, &email).await?;
     user::set_password(&mut tx, &user_id, &hash).await?;
     tx.audit(Entry::by_user(&user_id, &email, origin, "user.password_reset").on("user", &user_id));
     let entry = Entry::by_user(&user_id, &email, origin, "session.revoked");

@@ -217,8 +217,9 @@ pub async fn settle(tx: &mut Tx, addresses: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The account has proved that the address is its own: makes it an admin if the settings name the
-/// address and nobody has been granted by it. `true` if so.
+/// Only the address's owner can sign in to the account: makes it an admin if the settings name the
+/// address and nobody has been granted by it. `true` if so. A link in a mail that was followed is
+/// not enough: whoever registered the address before its owner still knows the password.
 pub async fn verified(tx: &mut Tx, addresses: &[String], email: &str) -> Result<bool> {
     let email = normalise_email(email);
     if !addresses.iter().any(|address| normalise_email(address) == email) {

@@ -208,9 +208,7 @@ async fn create(
     tx.audit(identity.audited(entry("identity.linked")));
     if !user.email_verified {
         account::ask_for_proof(tx, &user).await?;
-        return Ok(user);
-    }
-    if admin::verified(tx, &app.config.platform.admins, &user.email).await? {
+    } else if admin::verified(tx, &app.config.platform.admins, &user.email).await? {
         return user::by_id(tx, &user.id).await;
     }
     Ok(user)

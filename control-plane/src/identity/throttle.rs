@@ -107,10 +107,10 @@ pub async fn prune(tx: &mut Tx) -> Result<u64> {
 pub enum Attempt {
     Register,
     Login,
-    /// A token out of a mail's link, or a mail with one.
-    MailToken,
     /// Any call without a token of ours.
     Request,
+    /// A token out of a mail's link, or a mail with one.
+    MailToken,
 }
 
 /// Attempts per client address and minute. Fixed windows: simple, and exact enough for a guard.
@@ -118,8 +118,8 @@ pub enum Attempt {
 pub struct AddressLimits {
     registrations: u32,
     logins: u32,
-    mail_tokens: u32,
     requests: u32,
+    mail_tokens: u32,
     windows: Mutex<Windows>,
 }
 
@@ -154,8 +154,8 @@ impl AddressLimits {
         Self {
             registrations: settings.registrations_per_minute,
             logins: settings.logins_per_minute,
-            mail_tokens: settings.mail_tokens_per_minute,
             requests: settings.anonymous_requests_per_minute,
+            mail_tokens: settings.mail_tokens_per_minute,
             windows: Mutex::new(Windows { of: HashMap::new(), sweep_at: SWEEP_AT }),
         }
     }
@@ -165,8 +165,8 @@ impl AddressLimits {
         let limit = match attempt {
             Attempt::Register => self.registrations,
             Attempt::Login => self.logins,
-            Attempt::MailToken => self.mail_tokens,
             Attempt::Request => self.requests,
+            Attempt::MailToken => self.mail_tokens,
         };
         let mut windows = self.windows.lock();
         windows.sweep(now);

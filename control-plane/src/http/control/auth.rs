@@ -75,7 +75,7 @@ impl From<SignIn> for SignInBody {
 }
 
 /// Commits a sign-in and answers with it, its tokens in the body or as cookies.
-async fn signed_in(
+pub(super) async fn signed_in(
     tx: Tx,
     app: &App,
     status: StatusCode,
@@ -229,7 +229,7 @@ pub async fn refresh(
 pub async fn logout(State(app): State<App>, SignedIn(actor): SignedIn) -> Result<Response> {
     let mut tx = idempotency::begin(&app).await?;
     session::revoke(&mut tx, &actor, &actor.session_id).await?;
-    idempotency::no_content(tx, &app, cookie::none(&app)).await
+    idempotency::no_content_with(tx, &app, cookie::none(&app)).await
 }
 
 /// The signed-in account.

@@ -196,23 +196,23 @@ impl Scene {
 
     pub fn path(&self, template: &str) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
-        template
+        let path = template
             .replace("{workspaceId}", &self.workspace)
             .replace("{applicationId}", &part(&self.application))
             .replace("{keyId}", &part(&self.key))
             .replace("{memberId}", &part(&self.member))
             .replace("{proxyId}", &part(&self.proxy))
             .replace("{userId}", &self.user)
-            .replace("{plan}", "enterprise")
-            // What no scene has.
-            .replace("{sessionId}", "ses_none")
-            .replace("{identityId}", "idn_none")
-            .replace("{provider}", "nobody")
+            .replace("{plan}", "enterprise");
+        // What no scene has.
+        path.replace(['{', '}'], "")
     }
 
     /// A body with what stands in it for what the scene has.
     pub fn filled(&self, body: &Value) -> Value {
-        serde_json::from_str(&self.path(&body.to_string())).unwrap()
+        let mut text = body.to_string();
+        text = text.replace("{memberId}", self.member.as_deref().unwrap_or_default());
+        serde_json::from_str(&text).unwrap()
     }
 
     async fn send(&self, caller: &Client, method: &str, template: &str, body: Value) -> u16 {
@@ -236,6 +236,9 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "update_member" => json!({ "role": "billing" }),
         "accept_invitation" => json!({ "token": "inv_none" }),
         "create_key" => json!({ "name": "Named", "type": "secret" }),
+        "transfer_ownership" => json!({ "memberId": "{memberId}" }),
+        "suspend_workspace" => json!({ "reason": "Because" }),
+        "replace_plan" => plan(),
         "update_me" => json!({ "name": "Named" }),
         "forgot_password" => json!({ "email": format!("forgot{n}@example.com") }),
         "reset_password" => json!({ "token": "mt_none", "password": PASSWORD }),
@@ -249,9 +252,6 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
         "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
         "begin_link" => json!({ "provider": "google" }),
-        "transfer_ownership" => json!({ "memberId": "{memberId}" }),
-        "suspend_workspace" => json!({ "reason": "Because" }),
-        "replace_plan" => plan(),
         _ => json!({}),
     }
 }

@@ -71,7 +71,7 @@ pub async fn reset_password(
     app.address_limits.count(Attempt::MailToken, device.address(), app.clock.now())?;
     let ResetPassword { token, password } = input;
     let tx = account::reset_password(&app, &token, password, &device.origin).await?;
-    idempotency::no_content(tx, &app, vec![]).await
+    idempotency::no_content(tx, &app).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -102,5 +102,5 @@ pub async fn change_password(
 ) -> Result<Response> {
     let ChangePassword { current_password, new_password } = input;
     let tx = account::change_password(&app, &actor, current_password, new_password).await?;
-    idempotency::no_content(tx, &app, vec![]).await
+    idempotency::no_content(tx, &app).await
 }

@@ -170,7 +170,7 @@ pub async fn disable_totp(
 ) -> Result<Response> {
     account::confirm_password(&app, &actor.user_id, "password", input.password).await?;
     let tx = mfa::disable(&app, &actor, input.code.expose()).await?;
-    idempotency::no_content(tx, &app, vec![]).await
+    idempotency::no_content(tx, &app).await
 }
 
 /// Replace the recovery codes by new ones.

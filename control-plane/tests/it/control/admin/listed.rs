@@ -3,6 +3,8 @@
 use authsome_control_plane::app::App;
 use authsome_control_plane::identity::admin;
 
+use serde_json::json;
+
 use crate::support::{Client, TestApp};
 
 /// Restarts with these addresses in the settings.
@@ -40,12 +42,24 @@ async fn who_registers_a_listed_address_is_no_admin_until_it_is_proved() {
     assert!(!is_admin(&squatter).await);
     assert!(restart(&app, &["ops@example.com"]).await.is_empty(), "nor by a restart");
 
-    let listed = ["Ops@Example.com".to_owned()];
-    let mut tx = app.write().await;
-    assert!(!admin::verified(&mut tx, &listed, "other@example.com").await.unwrap());
-    assert!(admin::verified(&mut tx, &listed, "ops@example.com").await.unwrap());
-    tx.commit().await.unwrap();
-    assert!(is_admin(&squatter).await);
+    // Its owner follows the link that the platform sends.
+    squatter.post("/control/v1/auth/email/verification", json!({})).await.is(202);
+    app.run_due().await;
+    let verify = json!({ "token": app.mail_token("Verify your e-mail address") });
+    app.anonymous().post("/control/v1/auth/email/verify", verify).await.is(200);
+    assert!(!is_admin(&squatter).await, "the squatter still knows the password");
+
+    let forgot = json!({ "email": "ops@example.com" });
+    app.anonymous().post("/control/v1/auth/password/forgot", forgot).await.is(202);
+    app.run_due().await;
+    let password = "the owner's own password";
+    let reset = json!({ "token": app.mail_token("Set a new password"), "password": password });
+    app.anonymous().post("/control/v1/auth/password/reset", reset).await.is(204);
+    squatter.get("/control/v1/auth/me").await.error(401, "unauthorized");
+    let login = json!({ "email": "ops@example.com", "password": password });
+    let owner = app.anonymous().post("/control/v1/auth/login", login).await.json(200);
+    assert_eq!(owner["user"]["platformAdmin"], true);
+    app.run_due().await;
 }
 
 #[tokio::test]

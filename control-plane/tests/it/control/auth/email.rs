@@ -147,30 +147,3 @@ async fn a_name_can_be_changed() {
     ada.patch(ME, json!({ "name": "" })).await.assert_invalid("name");
     ada.patch(ME, json!({ "email": "x@y.z" })).await.assert_invalid("email");
 }
-
-#[tokio::test]
-async fn an_address_that_the_settings_name_makes_an_admin_once_it_is_proved() {
-    let app = TestApp::with(|config| {
-        config.platform.admins = vec!["boss@example.com".into(), "new@example.com".into()];
-    })
-    .await;
-    app.leave_jobs();
-    let is_admin =
-        async |client: &Client| client.get(ME).await.json(200)["platformAdmin"] == json!(true);
-    let boss = app.sign_up("boss").await;
-    assert!(!is_admin(&boss).await, "anybody can register the address");
-    boss.post(AGAIN, json!({})).await.is(202);
-    app.run_due().await;
-    let token = app.mail_token(PROOF);
-    app.anonymous().post(VERIFY, json!({ "token": token })).await.is(200);
-    assert!(is_admin(&boss).await);
-    // By a change of address it is proved too.
-    let other = app.sign_up("other").await;
-    let body = json!({ "email": "new@example.com", "password": PASSWORD });
-    other.post(CHANGE, body).await.is(202);
-    app.run_due().await;
-    assert!(!is_admin(&other).await);
-    let token = app.mail_token("Confirm your new e-mail address");
-    app.anonymous().post(VERIFY, json!({ "token": token })).await.is(200);
-    assert!(is_admin(&other).await);
-}

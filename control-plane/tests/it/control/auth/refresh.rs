@@ -40,8 +40,8 @@ async fn revoked_refresh_family_dies() {
 async fn of_a_hundred_parallel_refreshes_one_wins_and_the_session_ends() {
     let app = TestApp::new().await;
     let mut ada = app.sign_up("ada").await;
-    let anybody = app.anonymous();
-    let answers = join_all((0..100).map(|_| refresh(&anybody, &ada.refresh_token))).await;
+    let anonymous = app.anonymous();
+    let answers = join_all((0..100).map(|_| refresh(&anonymous, &ada.refresh_token))).await;
     let count = |status| answers.iter().filter(|answer| answer.status == status).count();
     assert_eq!((count(200), count(401)), (1, 99));
     // A token shown twice was stolen from one of the two: neither keeps the session.
