@@ -135,7 +135,8 @@ async fn fill(url: &Url, id: &str, applications: u64) -> anyhow::Result<()> {
          (select string_agg((14 + b) || ':' || (80 + (n * 31 + b * 17 + a) % 90), ',') \
           from generate_series(0, 11) b) \
          from generate_series(cast($3 as bigint), cast($4 as bigint), -1) n, \
-              generate_series(0, cast($5 as bigint) - 1) a";
+              generate_series(0, cast($5 as bigint) - 1) a \
+         order by n desc, a";
     let mut connection = PgConnection::connect(url.as_str()).await?;
     for day in (0..i64::try_from(DAYS)?).rev() {
         for step in [60_i64, 300, 3_600] {

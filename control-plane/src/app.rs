@@ -11,6 +11,7 @@ use authsome_shared::secret::Secret;
 use crate::applications::{self, Seals};
 use crate::config::{Config, given};
 use crate::db::Db;
+use crate::egress::Resolver;
 use crate::identity;
 use crate::identity::gate::Gate;
 use crate::identity::oauth::Providers;
@@ -45,6 +46,8 @@ pub struct State {
     /// When sessions were last seen, until it is written.
     pub seen: Seen,
     pub mailer: Mailer,
+    /// Finds the addresses of users' URLs.
+    pub resolver: Resolver,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
     pub before: proxies::Before,
@@ -78,6 +81,7 @@ impl App {
         let before = proxies::Before::read(&mut tx).await?;
         tx.commit().await?;
         let mailer = Mailer::new(&config.mail, &config.server.data_dir)?;
+        let resolver = Resolver::new(config.egress.dns_server()?)?;
         let address_limits = AddressLimits::new(&config.identity);
         let gate = Gate::new(config.database.max_connections);
         Ok(Self(Arc::new(State {
@@ -94,6 +98,7 @@ impl App {
             gate,
             seen: Seen::default(),
             mailer,
+            resolver,
             node_token,
             envelope,
         })))

@@ -24,6 +24,7 @@ use crate::actor::{Access, Actor, Permission};
 use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
+use crate::events::{self, EventType, Subject};
 use crate::jobs::{self, Job};
 use crate::page::{Page, PageParams};
 use crate::workspaces::{self, Workspace, limits};
@@ -100,6 +101,20 @@ impl Application {
             "region": self.region, "status": self.status, "statusReason": self.status_reason,
             "config": client_key::shown(self.config.0.clone()),
         })
+    }
+
+    /// Tells its webhooks of a change.
+    async fn tell(&self, tx: &mut Tx, kind: EventType) -> Result<()> {
+        let mut data = json!({
+            "applicationId": self.id, "workspaceId": self.workspace_id, "name": self.name,
+            "environment": self.environment, "status": self.status,
+        });
+        if self.deleted_at.is_some() {
+            data["deletedAt"] = json!(self.deleted_at);
+            data["purgeAt"] = json!(self.purge_at);
+        }
+        events::emit(tx, kind, Subject::Application(&self.workspace_id, &self.id), data).await?;
+        Ok(())
     }
 
     pub fn config(&self) -> Result<ApplicationConfig> {
@@ -272,6 +287,7 @@ pub async fn update(
     let Some(mut config) = change.config else {
         store::update(tx, &application).await?;
         tx.audit(entry.change(before, application.audited()));
+        application.tell(tx, EventType::ApplicationUpdated).await?;
         return Ok(application);
     };
     client_key::take_in(&mut config, &application.id, seals)?;
@@ -283,6 +299,7 @@ pub async fn update(
     }
     store::update(tx, &application).await?;
     tx.audit(entry.change(before, application.audited()));
+    application.tell(tx, EventType::ApplicationUpdated).await?;
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(application)
 }
@@ -318,6 +335,7 @@ pub async fn delete(tx: &mut Tx, access: &Access, mut application: Application) 
     store::update(tx, &application).await?;
     let entry = access.audit("application.deleted").on("application", &application.id);
     tx.audit(entry.change(before, application.audited()));
+    application.tell(tx, EventType::ApplicationDeleted).await?;
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(())
 }
@@ -343,6 +361,7 @@ pub async fn restore(
     store::update(tx, &application).await?;
     let entry = access.audit("application.restored").on("application", &application.id);
     tx.audit(entry.change(before, application.audited()));
+    application.tell(tx, EventType::ApplicationRestored).await?;
     revisions::append(tx, vec![application.change()?]).await?;
     Ok(application)
 }

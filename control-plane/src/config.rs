@@ -2,6 +2,8 @@
 //! order of rising precedence. Loaded once, in `main`. Unknown and impossible settings are errors
 //! that name the key and where it was set.
 
+mod webhooks;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,7 @@ use crate::identity::user::{is_email, normalise_email};
 mod provider;
 
 pub use provider::{GOOGLE, Provider, ProviderKind};
+pub use webhooks::Webhooks;
 
 /// The documented defaults.
 pub const DEFAULTS: &str = include_str!("../../config/control-plane.toml");
@@ -42,6 +45,7 @@ pub struct Config {
     pub metering: Metering,
     pub log: Log,
     pub api: Api,
+    pub webhooks: Webhooks,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +193,20 @@ pub struct Egress {
     /// `None` leaves it as it was.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_networks")]
     pub allow: Option<Vec<IpNet>>,
+    pub dns_server: String,
+}
+
+impl Egress {
+    /// Where names are asked for; `None` is the system's resolver.
+    pub fn dns_server(&self) -> anyhow::Result<Option<SocketAddr>> {
+        if self.dns_server.is_empty() {
+            return Ok(None);
+        }
+        let address = self.dns_server.parse().with_context(|| {
+            format!("egress.dns_server must be ADDRESS:PORT, not {:?}", self.dns_server)
+        })?;
+        Ok(Some(address))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -342,6 +360,8 @@ impl Config {
             ensure!(is_email(address), "platform.admins: {address:?} is no e-mail address");
         }
         self.applications.default_upstream()?;
+        self.egress.dns_server()?;
+        self.webhooks.validate()?;
         ensure!(self.applications.provision_attempts > 0, "applications.provision_attempts is 0");
         ensure!(self.logs.keep_days > 0, "logs.keep_days is 0");
         ensure!(self.logs.max_lines > 0, "logs.max_lines is 0");
@@ -508,6 +528,10 @@ mod tests {
             ),
             ("[egress]\nallow = [\"everywhere\"]", "everywhere"),
             ("[proxy\n", "expected"),
+            ("[egress]\ndns_server = \"dns\"", "egress.dns_server"),
+            ("[webhooks]\nparallel_per_endpoint = 0", "webhooks.parallel_per_endpoint"),
+            ("[webhooks]\ntimeout_seconds = 0", "webhooks.timeout_seconds"),
+            ("[webhooks]\nretry_seconds = [1000000]", "webhooks.retry_seconds"),
         ] {
             let path = folder.path().join("c.toml");
             std::fs::write(&path, text).unwrap();

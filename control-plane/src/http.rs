@@ -5,6 +5,7 @@
 pub mod control;
 mod cookie;
 mod cors;
+mod docs;
 pub mod error;
 mod extract;
 mod idempotency;
@@ -34,6 +35,7 @@ pub fn router(app: &App, stop: &CancellationToken) -> Router {
     Router::new()
         .merge(control)
         .merge(openapi::router(&description))
+        .merge(docs::router(&description))
         .merge(node::router(stop))
         .merge(probe::router())
         .layer(CatchPanicLayer::custom(layers::panicked))
@@ -50,5 +52,6 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
     let (router, mut description) =
         OpenApiRouter::with_openapi(openapi::base()).merge(control::router()).split_for_parts();
     idempotency::describe(&mut description);
+    openapi::complete(&mut description);
     (router, description)
 }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use authsome_shared::id::{ApplicationId, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
+use crate::actor::Role;
 use crate::error::{Error, Result};
 use crate::mail::Mail;
 use crate::sealed::Sealer;
@@ -32,6 +33,8 @@ pub enum Job {
     VerifyEmail { user_id: UserId },
     /// Send the link for a new password to an address, if it has an account.
     PasswordReset { email: String },
+    /// Send a mail, which holds no secret, to everybody who has one of the roles by then.
+    MailMembers { workspace_id: WorkspaceId, roles: Vec<Role>, subject: String, text: String },
 }
 
 impl Job {
@@ -49,6 +52,7 @@ impl Job {
             Self::RepublishPlan { .. } => "republish_plan",
             Self::VerifyEmail { .. } => "verify_email",
             Self::PasswordReset { .. } => "password_reset",
+            Self::MailMembers { .. } => "mail_members",
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::applications::config::{RateLimitConfig, SCOPE_RULE, is_scope};
 use crate::applications::{Application, log};
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
+use crate::events::{self, EventType, Subject};
 use crate::page::{Page, PageParams};
 use crate::{merge, revisions};
 pub use store::{count, public_keys_of, touch};
@@ -75,6 +76,28 @@ impl Key {
             "settings": self.settings.0, "replaces": self.replaces, "expiresAt": self.expires_at,
             "revokedAt": self.revoked_at,
         })
+    }
+
+    /// Tells the application's webhooks; `replaced` is the key that it succeeds, with its new end.
+    async fn tell(
+        &self,
+        tx: &mut Tx,
+        application: &Application,
+        kind: EventType,
+        replaced: Option<&Self>,
+    ) -> Result<()> {
+        let mut data = json!({
+            "keyId": self.id, "applicationId": application.id,
+            "workspaceId": application.workspace_id, "name": self.name, "type": self.key_type,
+            "key": self.display, "expiresAt": self.expires_at,
+        });
+        if let Some(replaced) = replaced {
+            data["replaces"] = json!(replaced.id);
+            data["replacedExpiresAt"] = json!(replaced.expires_at);
+        }
+        let subject = Subject::Application(&application.workspace_id, &application.id);
+        events::emit(tx, kind, subject, data).await?;
+        Ok(())
     }
 
     /// What proxies must know of it.
@@ -208,6 +231,7 @@ pub async fn issue(
     };
     store::insert(tx, &key).await?;
     tx.audit(access.audit("key.created").on("key", &key.id).after(key.audited()));
+    key.tell(tx, application, EventType::KeyCreated, None).await?;
     key.log(tx, "A key was created").await?;
     revisions::append(tx, vec![key.change()?]).await?;
     Ok(Issued { key, clear })
@@ -279,6 +303,7 @@ pub async fn rotate(
     store::insert(tx, &successor).await?;
     let entry = access.audit("key.rotated").on("key", &old.id);
     tx.audit(entry.before(old.audited()).after(successor.audited()));
+    successor.tell(tx, application, EventType::KeyRotated, Some(&old)).await?;
     successor.log(tx, "A key was rotated").await?;
     revisions::append(tx, vec![ended, successor.change()?]).await?;
     Ok(Issued { key: successor, clear })
@@ -296,6 +321,7 @@ pub async fn revoke(
     key.revoked_at = Some(tx.now());
     store::end(tx, &key).await?;
     tx.audit(access.audit("key.revoked").on("key", id).change(before, key.audited()));
+    key.tell(tx, application, EventType::KeyRevoked, None).await?;
     key.log(tx, "A key was revoked").await?;
     Ok(revisions::append(tx, vec![Change::RemoveKey(key.id)]).await?)
 }

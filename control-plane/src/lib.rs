@@ -2,7 +2,8 @@
 //! of the configuration that proxies serve from.
 //!
 //! One way down: surface (`http`) → domain function → SQL. Domains depend in one direction:
-//! `identity` ← `workspaces` ← `applications` ← `keys` ← `metering`, with `distribution` on top.
+//! `identity` ← `workspaces` ← `applications` ← `keys` ← `metering`, with
+//! `distribution` and `webhooks` on top.
 
 #[macro_use]
 pub mod db;
@@ -14,7 +15,9 @@ pub mod audit;
 pub mod config;
 pub mod distribution;
 mod duration;
+mod egress;
 pub mod error;
+pub mod events;
 pub mod files;
 pub mod http;
 pub mod idempotency;
@@ -32,5 +35,6 @@ pub mod revisions;
 pub mod sealed;
 pub mod serve;
 pub mod text;
+pub mod webhooks;
 pub mod worker;
 pub mod workspaces;

@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod reconciliation;
 pub mod retention;
 pub mod series;
+pub mod threshold;
 pub mod totals;
 pub mod uptime;
 pub mod usage;

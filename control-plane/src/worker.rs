@@ -17,7 +17,9 @@ use crate::db::Topic;
 use crate::error::Error;
 use crate::identity::{account, device, mail_token, mfa, oauth, session, throttle};
 use crate::jobs::{self, Claimed, Job};
-use crate::workspaces::{self, Plan, api_limit};
+use crate::mail::Mail;
+use crate::webhooks::{self, dispatcher};
+use crate::workspaces::{self, Plan, api_limit, member};
 use crate::{idempotency, revisions};
 
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
@@ -44,6 +46,7 @@ impl Worker {
         tasks.push(tokio::spawn(keep_house(app.clone(), stop.clone())));
         tasks.push(tokio::spawn(keep_counts(app.clone(), stop.clone())));
         tasks.push(tokio::spawn(write_seen(app.clone(), stop.clone())));
+        tasks.push(tokio::spawn(dispatcher::run(app.clone(), stop.clone())));
         Self { tasks }
     }
 
@@ -116,6 +119,16 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
         Job::SendMail { sealed } => {
             let mail = jobs::open_mail(&app.sealer, sealed)?;
             app.mailer.send(&mail).await
+        }
+        Job::MailMembers { workspace_id, roles, subject, text } => {
+            let dashboard = app.config.platform.dashboard_url.trim_end_matches('/');
+            let mut tx = app.db.write().await?;
+            for to in member::addresses(&mut tx, workspace_id, roles).await? {
+                let text = format!("{text}\n{dashboard}/workspace/{workspace_id}\n");
+                let mail = Mail { to, subject: subject.clone(), text };
+                jobs::enqueue(&mut tx, &Job::mail(&app.sealer, &mail)?).await?;
+            }
+            Ok(tx.commit().await?)
         }
         Job::RepublishPlan { plan, after } => republish(app, *plan, after.as_ref()).await,
         Job::VerifyEmail { user_id } => {
@@ -190,7 +203,10 @@ impl Policy {
                     first_pause: TimeDelta::milliseconds(millis),
                 }
             }
-            Job::SendMail { .. } | Job::VerifyEmail { .. } | Job::PasswordReset { .. } => {
+            Job::SendMail { .. }
+            | Job::MailMembers { .. }
+            | Job::VerifyEmail { .. }
+            | Job::PasswordReset { .. } => {
                 Self { attempts: 10, first_pause: TimeDelta::seconds(5) }
             }
             // What proxies must know is not given up.
@@ -297,6 +313,9 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     idempotency::prune(&mut tx).await?;
     api_limit::prune(&mut tx).await?;
     chain::checkpoint(&mut tx, &app.sealer).await?;
+    let keep = TimeDelta::days(app.config.webhooks.keep_days.into());
+    let before = tx.now() - keep;
+    webhooks::prune(&mut tx, before).await?;
     let mut forgotten = applications::purge(&mut tx).await?;
     forgotten.extend(workspaces::purge(&mut tx).await?);
     if !forgotten.is_empty() {

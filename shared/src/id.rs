@@ -37,10 +37,10 @@ pub struct InvalidId {
 }
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
-        $(#[$doc])*
+    (#[doc = $doc:literal] $name:ident, $prefix:literal) => {
+        #[doc = $doc]
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[cfg_attr(feature = "control-plane", derive(sqlx::Type, utoipa::ToSchema))]
+        #[cfg_attr(feature = "control-plane", derive(sqlx::Type))]
         #[cfg_attr(feature = "control-plane", sqlx(transparent))]
         #[serde(transparent)]
         pub struct $name(String);
@@ -58,6 +58,21 @@ macro_rules! id {
                 &self.0
             }
         }
+
+        #[cfg(feature = "control-plane")]
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::Type::String)
+                    .description(Some($doc.trim()))
+                    .pattern(Some(concat!("^", $prefix, "[0-9A-Za-z]{1,58}$")))
+                    .examples([concat!($prefix, "0352BzK1sipBK5mYlLMDcU")])
+                    .into()
+            }
+        }
+
+        #[cfg(feature = "control-plane")]
+        impl utoipa::ToSchema for $name {}
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,6 +118,9 @@ id!(/** One proxy, for as long as its data directory lives. */ NodeId, "node_");
 id!(/** One run of a proxy's journal: a new one at each start. */ EpochId, "epo_");
 id!(/** The platform: one database. A proxy follows one platform's revisions only. */ PlatformId, "plt_");
 id!(/** A line of an application's log, or a batch of them. */ LogId, "log_");
+id!(/** A webhook: an endpoint of a customer that is told of events. */ WebhookId, "whk_");
+id!(/** Something that has happened. Receivers of webhooks know it as `webhook-id`. */ EventId, "evt_");
+id!(/** One event on its way to one webhook. */ DeliveryId, "dlv_");
 
 #[cfg(test)]
 mod tests {

@@ -111,6 +111,10 @@ impl Api {
         api
     }
 
+    pub fn email(&self) -> &str {
+        &self.email
+    }
+
     /// Goes on as whoever a sign-in is of.
     pub fn be(&mut self, sign_in: &Answer) {
         self.token = Some(sign_in.text("/token"));

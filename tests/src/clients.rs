@@ -39,6 +39,23 @@ pub fn python_with_httpx() -> Option<PathBuf> {
     find("Python's httpx", tools().join("python/bin/python3"), &["-c", "import httpx"])
 }
 
+/// A Node and a Python with the public Standard Webhooks library, each with where it is to be run.
+pub fn webhook_libraries() -> Option<[(PathBuf, PathBuf); 2]> {
+    let folder = tools().join("node");
+    let node = find("node with fetch", "node".into(), &["-e", "fetch"])?;
+    let module = folder.join("node_modules/standardwebhooks");
+    find("npm's standardwebhooks", "test".into(), &["-d", module.to_str()?])?;
+    let probe = ["-c", "import standardwebhooks"];
+    let python = find("PyPI's standardwebhooks", tools().join("python/bin/python3"), &probe)?;
+    Some([(node, folder.clone()), (python, folder)])
+}
+
+/// A Python that has schemathesis, and validators of descriptions.
+pub fn python_with_schemathesis() -> Option<PathBuf> {
+    let modules = "import schemathesis, openapi_spec_validator, jsonschema";
+    find("schemathesis", tools().join("schemathesis/bin/python3"), &["-c", modules])
+}
+
 /// A program of an npm package.
 pub fn node_tool(name: &str) -> Option<PathBuf> {
     let program = tools().join("node/node_modules/.bin").join(name);

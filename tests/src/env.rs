@@ -3,12 +3,15 @@
 /// A PostgreSQL server on which each platform gets a database of its own; unset: SQLite.
 pub const DATABASE_URL: &str = "E2E_DATABASE_URL";
 
-/// Folder with `node/` (json-server, emulate) and `python/` (a venv with httpx, oidc-provider-mock and
-/// aiosmtpd).
+/// Folder with `node/` (json-server, emulate), and the venvs `python/` (httpx, oidc-provider-mock,
+/// aiosmtpd) and `schemathesis/`.
 pub const TOOLS: &str = "E2E_TOOLS";
 
 /// Set: a client that is not installed fails its test instead of skipping it.
 pub const REQUIRE_CLIENTS: &str = "E2E_REQUIRE_CLIENTS";
+
+/// How many requests schemathesis makes up for each operation.
+pub const API_EXAMPLES: &str = "API_EXAMPLES";
 
 /// How many processes the long chaos test kills.
 pub const CHAOS_KILLS: &str = "CHAOS_KILLS";

@@ -20,6 +20,7 @@ pub mod mix;
 pub mod platform;
 pub mod postgres;
 pub mod process;
+pub mod receiver;
 pub mod redis;
 pub mod smtp;
 pub mod split;

@@ -27,29 +27,41 @@ pub struct Platform {
     pub quickstart: Value,
     data: TempDir,
     database: Option<Database>,
+    env: Vec<(&'static str, &'static str)>,
     _turn: Turn,
 }
 
 impl Platform {
     pub async fn start() -> Self {
-        Self::start_in(Turn::among_others().await).await
+        Self::start_with(&[]).await
+    }
+
+    /// With settings in its environment.
+    pub async fn start_with(env: &[(&'static str, &'static str)]) -> Self {
+        Self::start_in(Turn::among_others().await, env).await
     }
 
     /// For tests that measure time.
     pub async fn start_alone() -> Self {
-        Self::start_in(Turn::alone().await).await
+        Self::start_in(Turn::alone().await, &[]).await
     }
 
-    async fn start_in(turn: Turn) -> Self {
+    async fn start_in(turn: Turn, env: &[(&'static str, &'static str)]) -> Self {
         let data = TempDir::new().expect("a temporary folder");
         let database = Database::create();
         let urls = Urls::default();
-        let (process, quickstart) = up(data.path(), database.as_ref(), &urls).await;
-        Self { process, urls, quickstart, data, database, _turn: turn }
+        let (process, quickstart) = up(data.path(), database.as_ref(), &urls, env).await;
+        let env = env.to_vec();
+        Self { process, urls, quickstart, data, database, env, _turn: turn }
     }
 
     pub fn data_dir(&self) -> &Path {
         self.data.path()
+    }
+
+    /// Of the database that it was given, if any.
+    pub fn database_url(&self) -> Option<String> {
+        self.database.as_ref().map(Database::url)
     }
 
     pub fn quickstart_file(&self) -> PathBuf {
@@ -68,7 +80,8 @@ impl Platform {
 
     /// Starts again on the same data, after `terminate` or `process.kill_9`.
     pub async fn start_again(&mut self) {
-        let (process, quickstart) = up(self.data.path(), self.database.as_ref(), &self.urls).await;
+        let (process, quickstart) =
+            up(self.data.path(), self.database.as_ref(), &self.urls, &self.env).await;
         self.process = process;
         self.quickstart = quickstart;
     }
@@ -83,7 +96,12 @@ impl Platform {
     }
 }
 
-async fn up(data: &Path, database: Option<&Database>, urls: &Urls) -> (Process, Value) {
+async fn up(
+    data: &Path,
+    database: Option<&Database>,
+    urls: &Urls,
+    env: &[(&str, &str)],
+) -> (Process, Value) {
     let file = data.join("quickstart.json");
     let version = |file: &Path| fs::metadata(file).ok().map(|meta| (meta.ino(), meta.mtime_nsec()));
     let before = version(&file);
@@ -95,7 +113,7 @@ async fn up(data: &Path, database: Option<&Database>, urls: &Urls) -> (Process, 
     if let Some(url) = &url {
         args.extend(["--database-url", url]);
     }
-    let mut process = Process::start("authsome", &args, &[]);
+    let mut process = Process::start("authsome", &args, env);
 
     let quickstart = wait::until("up writes quickstart.json", START, async || {
         process.assert_running();

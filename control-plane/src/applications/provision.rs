@@ -2,11 +2,10 @@
 //! knows it; after a restart it becomes so again the same way. Run as a job; an attempt that fails
 //! says why, in the application's log too, and the job tries again or gives up.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use authsome_shared::egress;
 use authsome_shared::id::ApplicationId;
 use authsome_shared::log::Level;
 use authsome_shared::snapshot::{DefaultUpstream, Protocol};
@@ -21,11 +20,13 @@ use serde_json::json;
 use url::Url;
 
 use super::config::Upstream;
-use super::{Status, log, store};
+use super::{Application, Status, log, store};
 use crate::app::App;
 use crate::audit::Entry;
 use crate::db::Tx;
+use crate::egress::Resolver;
 use crate::error::Result;
+use crate::events::{self, EventType, Subject};
 use crate::{platform, proxies, revisions};
 
 /// One attempt. Nothing to do when the application is no longer being provisioned or restarted.
@@ -96,6 +97,7 @@ async fn settle(
         return Ok(());
     }
     let before = application.audited();
+    let restarted = application.status == Status::Restarting;
     application.status = application.status.to(status)?;
     application.status_reason = reason;
     application.updated_at = tx.now();
@@ -106,9 +108,38 @@ async fn settle(
     };
     let entry = Entry::by_system("provisioner", action).in_workspace(&application.workspace_id);
     tx.audit(entry.on("application", id).change(before, application.audited()));
+    tell(&mut tx, app, &application, restarted).await?;
     revisions::append(&mut tx, vec![application.change()?]).await?;
     tx.commit().await?;
     tracing::info!(application = %id, ?status, "provisioned");
+    Ok(())
+}
+
+/// Tells the application's webhooks how its provisioning, or its restart, has ended.
+async fn tell(
+    tx: &mut Tx,
+    app: &App,
+    application: &Application,
+    restarted: bool,
+) -> anyhow::Result<()> {
+    if restarted && application.status == Status::Active {
+        return Ok(application.tell(tx, EventType::ApplicationRestarted).await?);
+    }
+    let Application { id, workspace_id, status, status_reason, .. } = application;
+    let (kind, data) = if *status == Status::Active {
+        let public_key = store::public_key(tx, id).await?;
+        let proxy = app.config.proxy.public_url.trim_end_matches('/');
+        let data = json!({
+            "applicationId": id, "workspaceId": workspace_id, "status": status,
+            "publicKey": public_key, "apiUrl": format!("{proxy}/v1/{id}"),
+        });
+        (EventType::ApplicationProvisioned, data)
+    } else {
+        let attempts = app.config.applications.provision_attempts;
+        let data = json!({ "applicationId": id, "error": status_reason, "retryCount": attempts });
+        (EventType::ApplicationFailed, data)
+    };
+    events::emit(tx, kind, Subject::Application(workspace_id, id), data).await?;
     Ok(())
 }
 
@@ -153,7 +184,7 @@ async fn any_answers(
         .urls
         .iter()
         .map(async |url| {
-            let asked = answers(url, upstream, identity.clone(), allow);
+            let asked = answers(url, upstream, identity.clone(), &app.resolver, allow);
             let answered = tokio::time::timeout(timeout, asked).await;
             answered
                 .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")))
@@ -175,12 +206,15 @@ async fn answers(
     base: &str,
     upstream: &Upstream,
     identity: Option<Identity>,
+    resolver: &Resolver,
     allow: &[IpNet],
 ) -> anyhow::Result<()> {
     let url = Url::parse(base).context("not a URL")?;
     let host = url.host_str().context("names no host")?;
     let port = url.port_or_known_default().context("has no port")?;
-    let addresses = resolve(host, port, allow).await?;
+    let addresses = resolver.addresses(host, allow).await?;
+    let addresses: Vec<_> =
+        addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect();
     let tls = &upstream.tls;
     // The client asks for and verifies the name in its URL; the host stays in the request.
     let name = tls.sni.as_deref().filter(|_| url.scheme() == "https").unwrap_or(host);
@@ -221,26 +255,6 @@ async fn answers(
     Ok(())
 }
 
-/// The addresses behind a host that may be connected to.
-async fn resolve(host: &str, port: u16, allow: &[IpNet]) -> anyhow::Result<Vec<SocketAddr>> {
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let addresses: Vec<SocketAddr> = match literal {
-        Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => tokio::net::lookup_host((host, port))
-            .await
-            .with_context(|| format!("{host} does not resolve"))?
-            .collect(),
-    };
-    ensure!(!addresses.is_empty(), "{host} does not resolve");
-    let allowed: Vec<SocketAddr> =
-        addresses.into_iter().filter(|address| egress::is_allowed(address.ip(), allow)).collect();
-    ensure!(
-        !allowed.is_empty(),
-        "{host} is not at a public address; the operator can allow its network by egress.allow"
-    );
-    Ok(allowed)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -248,13 +262,11 @@ mod tests {
     use std::sync::Arc;
     use std::thread::JoinHandle;
 
+    use super::*;
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     use rustls::server::WebPkiClientVerifier;
     use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-    use serde_json::json;
-
-    use super::*;
 
     const CA: &str = include_str!("../../../tests/tls/ca.pem");
     const OTHER_CA: &str = include_str!("../../../tests/tls/other.pem");
@@ -298,13 +310,17 @@ mod tests {
         (port, serving)
     }
 
+    fn resolver() -> Resolver {
+        Resolver::new(None).unwrap()
+    }
+
     async fn ask(tls: serde_json::Value) -> (anyhow::Result<()>, u16, String) {
         let (port, serving) = serve(false);
         let base = format!("https://127.0.0.1:{port}/base");
         let upstream = json!({ "urls": [base], "healthCheck": {}, "tls": tls });
         let upstream: Upstream = serde_json::from_value(upstream).unwrap();
         let allow = ["127.0.0.0/8".parse().unwrap()];
-        let answered = answers(&base, &upstream, None, &allow).await;
+        let answered = answers(&base, &upstream, None, &resolver(), &allow).await;
         (answered, port, serving.join().unwrap())
     }
 
@@ -322,7 +338,7 @@ mod tests {
             let upstream = json!({ "urls": [base], "healthCheck": {}, "tls": tls });
             let upstream: Upstream = serde_json::from_value(upstream).unwrap();
             let allow = ["127.0.0.0/8".parse().unwrap()];
-            let answered = answers(&base, &upstream, identity, &allow).await;
+            let answered = answers(&base, &upstream, identity, &resolver(), &allow).await;
             let head = serving.join().unwrap();
             assert_eq!((answered.is_ok(), !head.is_empty()), (lets_in, lets_in), "{answered:?}");
         }

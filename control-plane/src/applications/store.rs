@@ -1,5 +1,6 @@
 //! The applications' SQL.
 
+use authsome_shared::api_key::KeyType;
 use authsome_shared::code::Code;
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
 use sqlx::AssertSqlSafe;
@@ -162,4 +163,18 @@ pub async fn key_ids(tx: &mut Tx, application: &ApplicationId) -> Result<Vec<Key
 pub async fn delete(tx: &mut Tx, id: &ApplicationId) -> Result<()> {
     execute!(tx, sqlx::query("delete from applications where id = $1").bind(id))?;
     Ok(())
+}
+
+/// The oldest public key that stands, whole.
+pub async fn public_key(tx: &mut Tx, application: &ApplicationId) -> Result<Option<String>> {
+    let row: Option<(String,)> = fetch_optional!(
+        tx,
+        sqlx::query_as(
+            "select display from keys where application_id = $1 and type = $2 \
+             and revoked_at is null order by created_at, id limit 1"
+        )
+        .bind(application)
+        .bind(KeyType::Public)
+    )?;
+    Ok(row.map(|(key,)| key))
 }

@@ -25,10 +25,13 @@ pub enum Topic {
     Usage,
     /// A proxy has come or gone.
     Fleet,
+    /// An event was written, or a delivery is due.
+    Events,
 }
 
 impl Topic {
-    const ALL: [Self; 5] = [Self::Revisions, Self::Proxies, Self::Jobs, Self::Usage, Self::Fleet];
+    const ALL: [Self; 6] =
+        [Self::Revisions, Self::Proxies, Self::Jobs, Self::Usage, Self::Fleet, Self::Events];
 
     fn name(self) -> &'static str {
         match self {
@@ -37,6 +40,7 @@ impl Topic {
             Self::Jobs => "jobs",
             Self::Usage => "usage",
             Self::Fleet => "fleet",
+            Self::Events => "events",
         }
     }
 }
@@ -44,7 +48,7 @@ impl Topic {
 /// The channels, one per topic.
 #[derive(Debug, Clone)]
 pub(super) struct Wakes {
-    senders: Arc<[watch::Sender<u64>; 5]>,
+    senders: Arc<[watch::Sender<u64>; 6]>,
 }
 
 impl Default for Wakes {

@@ -5,11 +5,13 @@ mod admin;
 mod applications;
 mod audit;
 mod auth;
+mod deliveries;
 mod invitations;
 mod keys;
 mod members;
 mod proxies;
 mod usage;
+mod webhooks;
 mod workspaces;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -85,4 +87,11 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(admin::proxies::forget_proxy))
         .routes(routes!(admin::users::list_users))
         .routes(routes!(admin::users::update_user))
+        .routes(routes!(webhooks::create_webhook, webhooks::list_webhooks))
+        .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::rotate_webhook_secret))
+        .routes(routes!(webhooks::test_webhook))
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::get_delivery))
+        .routes(routes!(deliveries::replay_delivery))
 }

@@ -64,7 +64,7 @@ pub async fn read_body(body: Body) -> Result<Bytes, Response> {
     })
 }
 
-/// A body that may be absent altogether; one that is there must be JSON.
+/// A body that may be absent altogether, or `null`; one that is there must be JSON.
 impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for Json<T> {
     type Rejection = Response;
 
@@ -72,6 +72,12 @@ impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for Json<T> {
         if request.body().is_end_stream() {
             return Ok(None);
         }
+        let (parts, body) = request.into_parts();
+        let body = read_body(body).await?;
+        if is_json(&parts.headers) && body.trim_ascii() == b"null" {
+            return Ok(None);
+        }
+        let request = Request::from_parts(parts, Body::from(body));
         <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
     }
 }

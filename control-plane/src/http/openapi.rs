@@ -1,11 +1,18 @@
 //! The OpenAPI description: its frame, the parts that every operation shares, and where it is
 //! served. The operations describe themselves, beside their handlers.
 
+pub mod example;
+
+use std::collections::BTreeSet;
+
 use axum::Router;
 use axum::routing::get;
 use serde::Serialize;
+use utoipa::openapi::path::{Operation, Parameter};
+use utoipa::openapi::schema::{KnownFormat, Schema, SchemaFormat};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, Server};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{ComponentsBuilder, Content, RefOr, Server};
 use utoipa::openapi::{ContactBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa::{IntoResponses, ToSchema};
 
@@ -73,6 +80,69 @@ pub enum Refusals {
     /// Absent, or not visible to the caller.
     #[response(status = 404)]
     NotFound(ErrorBody),
+}
+
+/// What the parts of the API are about; only those that have operations are shown.
+const TAGS: [(&str, &str); 9] = [
+    ("auth", "Accounts and their sign-in."),
+    ("workspaces", "The tenant that owns applications, has members and a plan."),
+    ("members", "Who may do what in a workspace, and invitations to it."),
+    ("applications", "One API behind the proxies each, with its configuration."),
+    ("keys", "What an application's customers call it with."),
+    ("webhooks", "Events of an application, sent to a URL of yours."),
+    ("billing", "What a workspace has used in a month, and what it costs."),
+    ("audit", "Who changed what in a workspace."),
+    ("platform", "For the platform's admins only. Being one opens no workspace."),
+];
+
+/// Puts in what is the same for all operations: described tags, and an example of every body.
+pub fn complete(description: &mut OpenApi) {
+    let used: BTreeSet<String> = operations(description)
+        .flat_map(|operation| operation.tags.clone().unwrap_or_default())
+        .collect();
+    let tags = TAGS.iter().filter(|(name, _)| used.contains(*name));
+    description.tags = Some(
+        tags.map(|(name, text)| TagBuilder::new().name(*name).description(Some(*text)).build())
+            .collect(),
+    );
+    let schemas = serde_json::to_value(&description.components).unwrap_or_default();
+    let put = |content: &mut RefOr<Content>, status: &str| {
+        if let RefOr::T(content) = content {
+            example::put(content, &schemas, status);
+        }
+    };
+    for operation in operations(description) {
+        operation.parameters.iter_mut().flatten().for_each(widen);
+        if let Some(RefOr::T(body)) = &mut operation.request_body {
+            body.content.values_mut().for_each(|content| put(content, ""));
+        }
+        for (status, response) in &mut operation.responses.responses {
+            if let RefOr::T(response) = response {
+                response.content.values_mut().for_each(|content| put(content, status));
+            }
+        }
+    }
+}
+
+/// A parameter that is a `u32` takes twice of what `int32` says.
+fn widen(parameter: &mut RefOr<Parameter>) {
+    let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(object))), .. }) = parameter
+    else {
+        return;
+    };
+    let of_32_bits = SchemaFormat::KnownFormat(KnownFormat::Int32);
+    if object.format.as_ref() == Some(&of_32_bits) && object.maximum.is_none() {
+        object.format = None;
+        object.maximum = Some(utoipa::Number::from(u32::MAX));
+    }
+}
+
+fn operations(description: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
+    description.paths.paths.values_mut().flat_map(|item| {
+        [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete]
+            .into_iter()
+            .filter_map(Option::as_mut)
+    })
 }
 
 /// The description without its operations.

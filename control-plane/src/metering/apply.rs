@@ -5,7 +5,7 @@
 //! as less usage in silence.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use authsome_shared::api_key::KeyDigest;
 use authsome_shared::clock::period_of;
@@ -14,6 +14,7 @@ use authsome_shared::usage::{Applied, BatchHeader, Total, UsageRecord};
 use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 
 use super::series::{self, Sample, Step};
+use super::threshold;
 use super::totals::{self, Increment};
 use crate::db::{Topic, Tx};
 use crate::error::{Error, Result};
@@ -252,7 +253,9 @@ impl<'a> Summary<'a> {
 
     /// Adds the summary to the tables.
     async fn store(self, tx: &mut Tx) -> Result<()> {
+        let mut months = BTreeSet::new();
         for ((subject, period), (workspace, increment)) in self.totals {
+            months.insert((workspace, period.clone()));
             totals::add(tx, &subject, &period, workspace, increment).await?;
         }
         for ((application, minute, key, route), (workspace, increment)) in self.minutes {
@@ -284,8 +287,20 @@ impl<'a> Summary<'a> {
         for ((application, step, start), sample) in self.series {
             series::add(tx, application, step, start, &sample).await?;
         }
+        let mut new_users: BTreeMap<(&WorkspaceId, String), i64> = BTreeMap::new();
         for ((application, period, user), (workspace, seen)) in self.users {
-            store_user(tx, application, &period, user.as_ref(), workspace, seen).await?;
+            let user = user.as_ref();
+            if store_user(tx, application, &period, user, workspace, seen).await?
+                && threshold::is_new_user(tx, workspace, &period, user).await?
+            {
+                *new_users.entry((workspace, period)).or_default() += 1;
+            }
+        }
+        for ((workspace, period), users) in new_users {
+            threshold::add_users(tx, workspace, &period, users).await?;
+        }
+        for (workspace, period) in months {
+            threshold::check(tx, workspace, &period).await?;
         }
         let mut used: Vec<(KeyId, DateTime<Utc>)> =
             self.last_used.into_iter().map(|(key, at)| (key.clone(), at)).collect();
@@ -294,7 +309,8 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// Notes an end user of the month. When it was last seen is not written for less than a minute.
+/// Notes an end user of the month; is it new to the application's? When it was last seen is not
+/// written for less than a minute.
 async fn store_user(
     tx: &mut Tx,
     application: &ApplicationId,
@@ -302,23 +318,35 @@ async fn store_user(
     user: &str,
     workspace: &WorkspaceId,
     seen: DateTime<Utc>,
-) -> Result<()> {
-    execute!(
+) -> Result<bool> {
+    let added = execute!(
         tx,
         sqlx::query(
             "insert into usage_users (application_id, period, end_user, workspace_id, last_seen_at) \
-             values ($1, $2, $3, $4, $5) on conflict (application_id, period, end_user) \
-             do update set last_seen_at = excluded.last_seen_at \
-             where usage_users.last_seen_at < $6"
+             values ($1, $2, $3, $4, $5) on conflict (application_id, period, end_user) do nothing"
         )
         .bind(application)
         .bind(period)
         .bind(user)
         .bind(workspace)
         .bind(seen)
+    )?;
+    if added > 0 {
+        return Ok(true);
+    }
+    execute!(
+        tx,
+        sqlx::query(
+            "update usage_users set last_seen_at = $1 where application_id = $2 and period = $3 \
+             and end_user = $4 and last_seen_at < $5"
+        )
+        .bind(seen)
+        .bind(application)
+        .bind(period)
+        .bind(user)
         .bind(seen - TimeDelta::minutes(1))
     )?;
-    Ok(())
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::audit::Entry;
 use crate::db::{Tx, is_unique_violation};
 use crate::error::{Error, Result};
+use crate::events::EventType;
 use crate::identity::token::{OneTimeToken, digest};
 use crate::identity::user::{is_email, normalise_email};
 use crate::jobs::Job;
@@ -65,7 +66,9 @@ pub async fn invite(
     jobs::enqueue(tx, &Job::mail(&app.sealer, &mail)?).await?;
     let after = json!({ "email": email, "role": role });
     tx.audit(access.audit("member.invited").on("member", &id).after(after));
-    member::get(tx, access, &id).await
+    let member = member::get(tx, access, &id).await?;
+    member.tell(tx, EventType::MemberInvited, None).await?;
+    Ok(member)
 }
 
 fn already_member(email: &str) -> Error {
@@ -179,5 +182,6 @@ pub async fn accept(tx: &mut Tx, actor: &Actor, token: &Secret<String>) -> Resul
     let after = json!({ "email": member.email, "role": member.role, "status": member.status });
     let entry = Entry::by(actor, "member.joined").in_workspace(&member.workspace_id);
     tx.audit(entry.on("member", &member.id).after(after));
+    member.tell(tx, EventType::MemberJoined, None).await?;
     Ok(member)
 }

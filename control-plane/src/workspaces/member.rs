@@ -12,6 +12,7 @@ use super::{Workspace, forbidden};
 use crate::actor::{Access, Actor, Permission, Role};
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::events::{self, EventType, Subject};
 use crate::page::{Page, PageParams};
 use crate::{execute, fetch_all, fetch_one, fetch_optional};
 
@@ -40,6 +41,26 @@ pub struct Member {
     pub invited_at: Option<DateTime<Utc>>,
     pub joined_at: Option<DateTime<Utc>>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Member {
+    /// Tells the workspace's webhooks; `previous` is the role before a change of it.
+    pub(super) async fn tell(
+        &self,
+        tx: &mut Tx,
+        kind: EventType,
+        previous: Option<Role>,
+    ) -> Result<()> {
+        let mut data = json!({
+            "memberId": self.id, "workspaceId": self.workspace_id, "userId": self.user_id,
+            "email": self.email, "role": self.role, "status": self.status,
+        });
+        if let Some(previous) = previous {
+            data["previousRole"] = json!(previous);
+        }
+        events::emit(tx, kind, Subject::Workspace(&self.workspace_id), data).await?;
+        Ok(())
+    }
 }
 
 pub(super) const SELECT: &str = "select members.id, members.workspace_id, members.user_id, \
@@ -101,6 +122,24 @@ pub async fn get(tx: &mut Tx, access: &Access, id: &MemberId) -> Result<Member> 
         .bind(id)
     )?;
     member.ok_or(NOT_FOUND)
+}
+
+/// The addresses of the active members with one of the roles.
+pub async fn addresses(
+    tx: &mut Tx,
+    workspace: &WorkspaceId,
+    roles: &[Role],
+) -> Result<Vec<String>> {
+    let rows: Vec<(Role, String)> = fetch_all!(
+        tx,
+        sqlx::query_as(
+            "select members.role, users.email from members join users on users.id = members.user_id \
+             where members.workspace_id = $1 and members.status = $2 order by members.id"
+        )
+        .bind(workspace)
+        .bind(Status::Active)
+    )?;
+    Ok(rows.into_iter().filter(|(role, _)| roles.contains(role)).map(|(_, email)| email).collect())
 }
 
 /// What a change leaves alone is `None`.
@@ -166,9 +205,13 @@ async fn store(tx: &mut Tx, member: &mut Member, role: Role, status: Status) -> 
             .bind(now)
             .bind(&member.id)
     )?;
+    let previous = member.role;
     member.role = role;
     member.status = status;
     member.updated_at = now;
+    if previous != role {
+        member.tell(tx, EventType::MemberRoleChanged, Some(previous)).await?;
+    }
     Ok(())
 }
 
@@ -240,6 +283,7 @@ pub async fn remove(tx: &mut Tx, access: &Access, id: &MemberId) -> Result<()> {
     execute!(tx, sqlx::query("delete from members where id = $1").bind(id))?;
     let before = json!({ "email": member.email, "role": member.role, "status": member.status });
     tx.audit(access.audit("member.removed").on("member", id).before(before));
+    member.tell(tx, EventType::MemberRemoved, None).await?;
     Ok(())
 }
 

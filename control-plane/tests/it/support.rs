@@ -4,10 +4,14 @@
 mod app;
 mod client;
 mod database;
+mod dns;
 mod proxy;
+mod receiver;
 mod upstream;
 
 pub use app::{PASSWORD, TestApp, within};
 pub use client::{Client, Response, fields, text};
+pub use dns::NameServer;
 pub use proxy::{FakeProxy, Record};
+pub use receiver::{Received, Receiver};
 pub use upstream::Upstream;

@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use authsome_shared::log::{Level, LogLine};
-use authsome_shared::snapshot::Change;
 
 use crate::harness::{Harness, eventually};
-use crate::upstream::Upstream;
 
 const USERS: &str = "/v1/app_1/users";
 const DROPPED: &str = "authsome_proxy_application_log_dropped_total";
@@ -117,31 +115,4 @@ async fn an_older_control_plane_refuses_lines_and_nothing_else_suffers() {
     let refused = format!("{DROPPED}{{reason=\"refused\"}}");
     eventually("the line is given up", || async { harness.metric(&refused).await == 1 }).await;
     harness.shipped(1).await;
-}
-
-#[tokio::test]
-async fn a_restarted_application_begins_anew_with_what_was_out() {
-    let gone = Upstream::start().await.url();
-    let harness = Harness::with(|world| {
-        world.upstream().urls = vec![gone.clone()];
-        world.upstream().retries = 0;
-        let breaker = authsome_shared::snapshot::Breaker {
-            failures: 2,
-            open_ms: 600_000,
-            ..authsome_shared::snapshot::Breaker::default()
-        };
-        world.upstream().breaker = Some(breaker);
-    })
-    .await;
-    let get = async || harness.connect().await.get(USERS, &harness.world.secret).await.status;
-    assert_eq!((get().await, get().await), (502, 502));
-    assert_eq!(get().await, 503, "the breaker is open");
-    // A change of something else leaves it open.
-    let mut application = harness.world.application.clone();
-    application.max_body_bytes = 1_000;
-    harness.change(vec![Change::Application(Box::new(application.clone()))]).await;
-    assert_eq!(get().await, 503);
-    application.generation += 1;
-    harness.change(vec![Change::Application(Box::new(application))]).await;
-    assert_eq!(get().await, 502, "it is asked again");
 }

@@ -22,6 +22,7 @@ mod memory;
 mod metrics;
 mod reload;
 mod requests;
+mod restart;
 mod startup;
 mod streams;
 mod timeouts;

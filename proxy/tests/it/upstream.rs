@@ -27,6 +27,8 @@ pub struct Seen {
     pub target: String,
     pub headers: HeaderMap,
     pub body_bytes: usize,
+    /// By whose port it came.
+    pub connection: u16,
 }
 
 impl Seen {
@@ -66,12 +68,12 @@ impl Upstream {
 async fn accept(listener: TcpListener, seen: Arc<Mutex<Vec<Seen>>>) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await.expect("accepting works");
+        let (stream, peer) = listener.accept().await.expect("accepting works");
         let seen = seen.clone();
         connections.spawn(async move {
             let service = service_fn(move |request| {
                 let seen = seen.clone();
-                async move { answer(&seen, request).await }
+                async move { answer(&seen, request, peer.port()).await }
             });
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
@@ -85,6 +87,7 @@ fn text(body: impl Into<Bytes>) -> Body {
 async fn answer(
     seen: &Mutex<Vec<Seen>>,
     request: Request<Incoming>,
+    connection: u16,
 ) -> Result<Response<Body>, std::io::Error> {
     let (head, mut body) = request.into_parts();
     let mut body_bytes = 0;
@@ -99,6 +102,7 @@ async fn answer(
         target,
         headers: head.headers,
         body_bytes,
+        connection,
     });
     let (kind, argument) = path.trim_start_matches('/').split_once('/').unwrap_or((&path[1..], ""));
     let response = Response::builder();

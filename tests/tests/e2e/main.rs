@@ -1,6 +1,8 @@
 //! Both planes, real servers, real faults. Names are guarantees to the product's users.
 
+mod admins;
 mod alone;
+mod api_description;
 mod applications;
 mod bad_input;
 mod canary;
@@ -25,3 +27,4 @@ mod split;
 mod spoilt_files;
 mod upgrade;
 mod usage;
+mod webhooks;

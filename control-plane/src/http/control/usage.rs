@@ -131,7 +131,7 @@ fn dollars(cents: i64) -> f64 {
 #[into_params(parameter_in = Query)]
 pub struct UsageParams {
     /// `YYYY-MM`; the current month when absent.
-    #[param(example = "2026-01")]
+    #[param(example = "2026-01", pattern = "^[0-9]{4}-(0[1-9]|1[0-2])$")]
     period: Option<String>,
 }
 

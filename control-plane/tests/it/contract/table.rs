@@ -65,7 +65,6 @@ pub struct Operation {
 
 /// Operations (with an empty field) and fields that are not there.
 pub const NOT_YET: &[(&str, &str, &str)] = &[
-    ("POST", "/applications/{applicationId}/webhooks", ""),
     // Billing.
     ("GET", "/workspaces/{workspaceId}/invoices", ""),
     ("POST", "/workspaces/{workspaceId}/payment-method", ""),

@@ -97,6 +97,16 @@ const TABLE: &[(&str, Expected)] = &[
     ("begin_link", [404, 404, 404, 404, 404, 404, 401]),
     ("confirm_link", [400, 400, 400, 400, 400, 400, 401]),
     ("unlink_identity", [404, 404, 404, 404, 404, 404, 401]),
+    ("create_webhook", [201, 201, 201, 403, 403, 404, 401]),
+    ("list_webhooks", MEMBERS),
+    ("get_webhook", MEMBERS),
+    ("update_webhook", [200, 200, 200, 403, 403, 404, 401]),
+    ("delete_webhook", [204, 204, 204, 403, 403, 404, 401]),
+    ("rotate_webhook_secret", [200, 200, 200, 403, 403, 404, 401]),
+    ("test_webhook", [202, 202, 202, 403, 403, 404, 401]),
+    ("list_deliveries", MEMBERS),
+    ("get_delivery", MEMBERS),
+    ("replay_delivery", [202, 202, 202, 403, 403, 404, 401]),
 ];
 
 /// What is open to the platform's admins is open to them alone, and nothing else is because of it:
@@ -130,6 +140,8 @@ pub struct Scene {
     application: Option<String>,
     key: Option<String>,
     member: Option<String>,
+    webhook: Option<String>,
+    delivery: Option<String>,
     proxy: Option<String>,
     user: String,
 }
@@ -149,6 +161,8 @@ impl Scene {
             application: None,
             key: None,
             member: None,
+            webhook: None,
+            delivery: None,
             proxy: None,
             user: String::new(),
         };
@@ -162,6 +176,21 @@ impl Scene {
         }
         if path.contains("{memberId}") || id == "transfer_ownership" {
             scene.member = Some(app.add_member(&scene.workspace, bystander, Role::Viewer).await);
+        }
+        if path.contains("{webhookId}") {
+            let application = scene.application.as_ref().unwrap();
+            let hooks = format!("/control/v1/applications/{application}/webhooks");
+            let body = json!({ "url": "https://1.1.1.1/hook" });
+            let webhook = text(&owner.post(&hooks, body).await.json(201)["id"]);
+            let hook = format!("{hooks}/{webhook}");
+            if path.contains("{deliveryId}") {
+                let delivery = owner.post(&format!("{hook}/test"), json!({})).await.json(202);
+                scene.delivery = Some(text(&delivery["id"]));
+                // Ends it.
+                owner.patch(&hook, json!({ "enabled": false })).await.is(200);
+                owner.patch(&hook, json!({ "enabled": true })).await.is(200);
+            }
+            scene.webhook = Some(webhook);
         }
         match id {
             "restore_workspace" => {
@@ -201,6 +230,8 @@ impl Scene {
             .replace("{applicationId}", &part(&self.application))
             .replace("{keyId}", &part(&self.key))
             .replace("{memberId}", &part(&self.member))
+            .replace("{webhookId}", &part(&self.webhook))
+            .replace("{deliveryId}", &part(&self.delivery))
             .replace("{proxyId}", &part(&self.proxy))
             .replace("{userId}", &self.user)
             .replace("{plan}", "enterprise");
@@ -236,6 +267,7 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "update_member" => json!({ "role": "billing" }),
         "accept_invitation" => json!({ "token": "inv_none" }),
         "create_key" => json!({ "name": "Named", "type": "secret" }),
+        "create_webhook" => json!({ "url": "https://1.1.1.1/hook" }),
         "transfer_ownership" => json!({ "memberId": "{memberId}" }),
         "suspend_workspace" => json!({ "reason": "Because" }),
         "replace_plan" => plan(),

@@ -149,3 +149,38 @@ fn collect(value: &Value, references: &mut Vec<String>) {
         _ => {}
     }
 }
+
+#[test]
+fn every_tag_is_described_and_every_body_has_an_example() {
+    let description = serde_json::to_value(authsome_control_plane::http::description()).unwrap();
+    let tags = description["tags"].as_array().unwrap();
+    let described: BTreeSet<&str> = tags.iter().map(|tag| tag["name"].as_str().unwrap()).collect();
+    assert!(tags.iter().all(|tag| tag["description"].as_str().is_some_and(|d| !d.is_empty())));
+    for (path, method, operation) in operations() {
+        let what = format!("{method} {path}");
+        let tag = operation["tags"][0].as_str().unwrap();
+        assert!(described.contains(tag), "{what}: say what the tag {tag} is about");
+        let bodies = operation["responses"].as_object().unwrap().values();
+        for body in bodies.chain(operation.get("requestBody")) {
+            for (media, content) in body["content"].as_object().into_iter().flatten() {
+                let shown = media != "application/json" || !content["example"].is_null();
+                assert!(shown, "{what}: no example in {body}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ids_say_how_they_begin() {
+    let description = serde_json::to_value(authsome_control_plane::http::description()).unwrap();
+    let mut ids = 0;
+    for (name, schema) in description["components"]["schemas"].as_object().unwrap() {
+        if name.ends_with("Id") {
+            let pattern =
+                schema["pattern"].as_str().unwrap_or_else(|| panic!("{name}: no pattern"));
+            assert!(pattern.starts_with('^') && pattern.contains('_'), "{name}: {pattern}");
+            ids += 1;
+        }
+    }
+    assert!(ids > 5);
+}

@@ -8,6 +8,7 @@ use authsome_control_plane::actor::Role;
 use authsome_control_plane::app::App;
 use authsome_control_plane::config::Config;
 use authsome_control_plane::db::Tx;
+use authsome_control_plane::webhooks::dispatcher;
 use authsome_control_plane::{execute, fetch_one, http, worker};
 use authsome_shared::clock::Clock;
 use authsome_shared::id::MemberId;
@@ -192,6 +193,11 @@ impl TestApp {
     /// Runs what is due and answers how many jobs that were.
     pub async fn run_due(&self) -> usize {
         worker::run_due(&self.app).await.unwrap()
+    }
+
+    /// Sends to webhooks what is due, and answers how many attempts that took.
+    pub async fn deliver(&self) -> usize {
+        dispatcher::run_due(&self.app).await.unwrap()
     }
 
     pub async fn housekeeping(&self) {

@@ -164,6 +164,12 @@ impl Stream {
 #[derive(Clone)]
 pub struct Record(UsageRecord);
 
+impl From<UsageRecord> for Record {
+    fn from(record: UsageRecord) -> Self {
+        Self(record)
+    }
+}
+
 impl Record {
     /// `application` as the API answered it; `key` is an id.
     pub fn of(app: &TestApp, application: &Value, key: &str) -> Self {

@@ -24,10 +24,46 @@ use crate::workspaces::plan::{self, Allowance, Limits, Plan, Tier};
     "activeUsers": { "included": 10000, "tiers": [{ "upTo": null, "unitMicros": 20000 }] },
     "storageGb": { "included": 10, "tiers": [{ "upTo": null, "unitMicros": 100_000 }] },
 }))]
+#[serde(rename_all = "camelCase")]
 pub struct PlanBody {
     name: Plan,
-    #[serde(flatten)]
-    limits: LimitsBody,
+    /// Per month, in cents.
+    fee_cents: i64,
+    applications: Option<u64>,
+    /// Request units per calendar month, over all applications.
+    requests_per_month: Option<u64>,
+    /// Per key.
+    rate_limit: RateLimitConfig,
+    /// Requests to this API.
+    api: Option<ApiLimitBody>,
+    /// End users per month.
+    active_users: AllowanceBody,
+    storage_gb: AllowanceBody,
+}
+
+impl PlanBody {
+    fn new(name: Plan, limits: Limits) -> Self {
+        // Unlike a request it may have fields that an older client does not know.
+        let LimitsBody {
+            fee_cents,
+            applications,
+            requests_per_month,
+            rate_limit,
+            api,
+            active_users,
+            storage_gb,
+        } = limits.into();
+        Self {
+            name,
+            fee_cents,
+            applications,
+            requests_per_month,
+            rate_limit,
+            api,
+            active_users,
+            storage_gb,
+        }
+    }
 }
 
 /// What a plan includes; `null` is unlimited.
@@ -159,7 +195,7 @@ pub async fn list_plans(
 ) -> Result<Json<Page<PlanBody>>> {
     let mut tx = app.db.read().await?;
     let page = plan::list(&mut tx, page).await?;
-    Ok(Json(page.map(|(name, limits)| PlanBody { name, limits: limits.into() })))
+    Ok(Json(page.map(|(name, limits)| PlanBody::new(name, limits))))
 }
 
 /// Get a plan.
@@ -175,7 +211,7 @@ pub async fn get_plan(
 ) -> Result<Json<PlanBody>> {
     let mut tx = app.db.read().await?;
     let limits = plan::limits(&mut tx, name).await?;
-    Ok(Json(PlanBody { name, limits: limits.into() }))
+    Ok(Json(PlanBody::new(name, limits)))
 }
 
 /// Replace what a plan includes. It holds for every workspace of the plan at once, on all proxies.
@@ -197,5 +233,5 @@ pub async fn replace_plan(
     let mut tx = app.db.write().await?;
     admin::replace_plan(&mut tx, &access, name, &limits).await?;
     tx.commit().await?;
-    Ok(Json(PlanBody { name, limits: limits.into() }))
+    Ok(Json(PlanBody::new(name, limits)))
 }

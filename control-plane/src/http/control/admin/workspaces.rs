@@ -76,22 +76,22 @@ impl From<Owned> for OverseenWorkspace {
 
 /// Limits instead of the plan's. A field that is left out follows the plan; `null` is unlimited.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(example = json!({ "requestsPerMonth": 5_000_000, "applications": null }))]
 pub struct OverridesBody {
     /// Per key.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     #[schema(value_type = RateLimitConfig, required = false)]
     rate_limit: Option<RateLimitConfig>,
     /// Request units per calendar month.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "limits::given")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "limits::given")]
     #[schema(value_type = Option<u64>, required = false, maximum = 9_007_199_254_740_991_u64)]
     requests_per_month: Option<Option<u64>>,
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "limits::given")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "limits::given")]
     #[schema(value_type = Option<u64>, required = false, maximum = 9_007_199_254_740_991_u64)]
     applications: Option<Option<u64>>,
     /// End users per month that the fee includes.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
     #[schema(value_type = u64, required = false, maximum = 9_007_199_254_740_991_u64)]
     active_users: Option<u64>,
 }

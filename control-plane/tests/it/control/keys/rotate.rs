@@ -7,6 +7,27 @@ use serde_json::json;
 use crate::support::{FakeProxy, TestApp, text};
 
 #[tokio::test]
+async fn no_body_and_null_end_the_old_key_at_once() {
+    let app = TestApp::new().await;
+    app.leave_jobs();
+    let owner = app.sign_up("owner").await;
+    let workspace = owner.workspace("pro").await;
+    let application = text(&owner.application(&workspace, json!({})).await["id"]);
+    let keys = format!("/control/v1/applications/{application}/keys");
+    let mut id = text(&owner.key(&application).await["id"]);
+    let before = owner.get(&keys).await.json(200)["total"].clone();
+    for body in ["", "null", " null\n", "{}"] {
+        let path = format!("{keys}/{id}/rotate");
+        let answer = owner.send_text(Method::POST, &path, "application/json", body).await;
+        assert_eq!(answer.json(201)["replaces"], id);
+        id = text(&answer.json(201)["id"]);
+    }
+    owner.post(&format!("{keys}/{id}/rotate"), json!([])).await.assert_invalid("body");
+    app.advance(chrono::TimeDelta::seconds(1));
+    assert!(owner.get(&keys).await.json(200)["total"].as_i64() >= before.as_i64());
+}
+
+#[tokio::test]
 async fn old_and_new_share_one_bucket_while_they_overlap() {
     let app = TestApp::new().await;
     let owner = app.sign_up("owner").await;
