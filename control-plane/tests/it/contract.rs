@@ -166,7 +166,7 @@ fn every_operation_is_described_as_the_contract_says() {
             let described = description.answers(operation, field);
             match (described, is_not_yet(operation, field)) {
                 (Some(_), true) => {
-                    wrong.push(format!("{what}: `{field}` is here: take it off NOT_YET"))
+                    wrong.push(format!("{what}: `{field}` is here: take it off NOT_YET"));
                 }
                 (None, false) => wrong.push(format!("{what}: no answer with `{field}`")),
                 (Some(types), false) if !kind.is_described_by(&types) => {

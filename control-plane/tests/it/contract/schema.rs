@@ -59,7 +59,7 @@ impl Description {
         }
     }
 
-    fn parts<'a>(schema: &'a Value) -> impl Iterator<Item = &'a Value> {
+    fn parts(schema: &Value) -> impl Iterator<Item = &Value> {
         ["allOf", "oneOf", "anyOf"].into_iter().filter_map(|name| schema[name].as_array()).flatten()
     }
 

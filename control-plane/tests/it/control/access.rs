@@ -348,7 +348,7 @@ async fn every_operation_is_open_to_exactly_these() {
             };
             if id == "logout" && n != 6 || id == "refresh" {
                 // A session of its own, since this one ends.
-                let email = if n != 6 { caller.email() } else { "owner@example.com".into() };
+                let email = if n == 6 { "owner@example.com".into() } else { caller.email() };
                 let credentials = json!({ "email": email, "password": PASSWORD });
                 let path = "/control/v1/auth/login";
                 let signed_in = app.anonymous().post(path, credentials).await.json(200);
