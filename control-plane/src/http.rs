@@ -52,6 +52,7 @@ fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
     let (router, mut description) =
         OpenApiRouter::with_openapi(openapi::base()).merge(control::router()).split_for_parts();
     idempotency::describe(&mut description);
+    limits::describe(&mut description);
     openapi::complete(&mut description);
     (router, description)
 }

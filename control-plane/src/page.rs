@@ -16,6 +16,16 @@ pub struct PageParams {
     pub page_size: u32,
 }
 
+/// The page that is meant when none is said; for parameters of a list's own.
+pub fn first() -> u32 {
+    PageParams::default().page
+}
+
+/// The size of a page when none is said.
+pub fn usual_size() -> u32 {
+    PageParams::default().page_size
+}
+
 impl Default for PageParams {
     fn default() -> Self {
         Self { page: 1, page_size: 20 }

@@ -9,6 +9,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::{ObjectBuilder, OpenApi, RefOr, Type};
 
 use super::error::Description;
 use super::extract::ClientAddress;
@@ -118,3 +120,30 @@ fn stamp(headers: &mut HeaderMap, verdict: Verdict, now: DateTime<Utc>) {
         }
     }
 }
+
+/// What the API's description says of the headers, for every operation.
+pub fn describe(description: &mut OpenApi) {
+    for item in description.paths.paths.values_mut() {
+        let operations =
+            [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            for (status, response) in &mut operation.responses.responses {
+                let RefOr::T(response) = response else { continue };
+                if !status.starts_with('2') && status != "429" {
+                    continue;
+                }
+                for (name, words) in HEADERS {
+                    let schema = ObjectBuilder::new().schema_type(Type::Integer);
+                    let header = HeaderBuilder::new().schema(Some(schema)).description(Some(words));
+                    response.headers.insert(name.to_owned(), RefOr::T(header.build()));
+                }
+            }
+        }
+    }
+}
+
+const HEADERS: [(&str, &str); 3] = [
+    ("X-RateLimit-Limit", "Requests a minute that the plan allows"),
+    ("X-RateLimit-Remaining", "Requests left in the minute, or in the day if those are fewer"),
+    ("X-RateLimit-Reset", "When there will be more, in seconds since 1970"),
+];

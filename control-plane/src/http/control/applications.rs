@@ -30,7 +30,7 @@ use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::keys;
 use crate::metering;
-use crate::page::{Page, PageParams};
+use crate::page::{self, Page, PageParams};
 use crate::workspaces;
 use metrics::MonthBody;
 
@@ -197,21 +197,13 @@ pub struct ListApplications {
     /// Deleted applications are listed only when asked for.
     status: Option<Status>,
     /// From 1.
-    #[serde(default = "first")]
+    #[serde(default = "page::first")]
     #[param(minimum = 1, default = 1)]
     page: u32,
     /// Cut to 100.
-    #[serde(default = "twenty")]
+    #[serde(default = "page::usual_size")]
     #[param(minimum = 1, default = 20)]
     page_size: u32,
-}
-
-fn first() -> u32 {
-    PageParams::default().page
-}
-
-fn twenty() -> u32 {
-    PageParams::default().page_size
 }
 
 /// List a workspace's applications.

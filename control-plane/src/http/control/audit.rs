@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{Failures, Refusals};
 use crate::http::session::{PlatformAdmin, SignedIn};
-use crate::page::{Page, PageParams};
+use crate::page::{self, Page, PageParams};
 use crate::workspaces;
 
 /// Who acted.
@@ -124,21 +124,13 @@ pub struct ListAudit {
     /// Before then, RFC 3339.
     until: Option<DateTime<Utc>>,
     /// From 1.
-    #[serde(default = "first")]
+    #[serde(default = "page::first")]
     #[param(minimum = 1, default = 1)]
     page: u32,
     /// Cut to 100.
-    #[serde(default = "twenty")]
+    #[serde(default = "page::usual_size")]
     #[param(minimum = 1, default = 20)]
     page_size: u32,
-}
-
-fn first() -> u32 {
-    PageParams::default().page
-}
-
-fn twenty() -> u32 {
-    PageParams::default().page_size
 }
 
 impl ListAudit {

@@ -17,7 +17,7 @@ use crate::http::extract::{Json, Path, Query};
 use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
-use crate::page::{Page, PageParams};
+use crate::page::{self, Page, PageParams};
 use crate::webhooks::delivery::{self, Attempt, Delivery, Filter, Status};
 use crate::{applications, webhooks};
 
@@ -117,21 +117,13 @@ pub struct ListDeliveries {
     #[param(inline)]
     event: Option<EventType>,
     /// From 1.
-    #[serde(default = "first")]
+    #[serde(default = "page::first")]
     #[param(minimum = 1, default = 1)]
     page: u32,
     /// Cut to 100.
-    #[serde(default = "twenty")]
+    #[serde(default = "page::usual_size")]
     #[param(minimum = 1, default = 20)]
     page_size: u32,
-}
-
-fn first() -> u32 {
-    PageParams::default().page
-}
-
-fn twenty() -> u32 {
-    PageParams::default().page_size
 }
 
 /// List a webhook's deliveries, newest first.

@@ -31,7 +31,17 @@ impl Operation<'_> {
 
     /// Its id for people: `create_workspace` as `Create workspace`.
     fn title(&self) -> String {
-        let mut title = self.id().replace('_', " ");
+        let words: Vec<&str> = self
+            .id()
+            .split('_')
+            .map(|word| match word {
+                "me" => "account",
+                "oauth" => "OAuth",
+                "totp" => "TOTP",
+                word => word,
+            })
+            .collect();
+        let mut title = words.join(" ");
         title[..1].make_ascii_uppercase();
         title
     }

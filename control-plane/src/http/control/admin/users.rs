@@ -13,7 +13,7 @@ use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::PlatformAdmin;
 use crate::identity::admin::{self, Account, AccountChange, Filter};
-use crate::page::{Page, PageParams};
+use crate::page::{self, Page, PageParams};
 
 /// An account, as the platform's admins see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -52,21 +52,13 @@ pub struct ListUsers {
     platform_admin: Option<bool>,
     disabled: Option<bool>,
     /// From 1.
-    #[serde(default = "first")]
+    #[serde(default = "page::first")]
     #[param(minimum = 1, default = 1)]
     page: u32,
     /// Cut to 100.
-    #[serde(default = "twenty")]
+    #[serde(default = "page::usual_size")]
     #[param(minimum = 1, default = 20)]
     page_size: u32,
-}
-
-fn first() -> u32 {
-    PageParams::default().page
-}
-
-fn twenty() -> u32 {
-    PageParams::default().page_size
 }
 
 /// Search accounts.

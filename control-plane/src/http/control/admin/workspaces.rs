@@ -20,7 +20,7 @@ use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::PlatformAdmin;
 use crate::metering::usage;
-use crate::page::{Page, PageParams};
+use crate::page::{self, Page, PageParams};
 use crate::workspaces::admin::{self, Filter, Owned, TermsChange};
 use crate::workspaces::{Limits, Overrides, Plan, Status, limits, member};
 use crate::{applications, keys};
@@ -195,21 +195,13 @@ pub struct SearchWorkspaces {
     plan: Option<Plan>,
     status: Option<Status>,
     /// From 1.
-    #[serde(default = "first")]
+    #[serde(default = "page::first")]
     #[param(minimum = 1, default = 1)]
     page: u32,
     /// Cut to 100.
-    #[serde(default = "twenty")]
+    #[serde(default = "page::usual_size")]
     #[param(minimum = 1, default = 20)]
     page_size: u32,
-}
-
-fn first() -> u32 {
-    PageParams::default().page
-}
-
-fn twenty() -> u32 {
-    PageParams::default().page_size
 }
 
 /// Search workspaces, deleted ones among them.
