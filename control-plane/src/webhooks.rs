@@ -8,6 +8,7 @@
 mod courier;
 pub mod delivery;
 pub mod dispatcher;
+mod places;
 mod queue;
 mod retry;
 mod secret;

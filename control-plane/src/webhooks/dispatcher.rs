@@ -11,20 +11,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use authsome_shared::id::{WebhookId, WorkspaceId};
 use chrono::TimeDelta;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::courier::{Attempted, Courier};
 use super::delivery::Status;
-use super::queue::{self, Claimed, Due, Full, Tried};
+use super::places::{Place, Places};
+use super::queue::{self, Claimed, Due, Tried};
 use super::retry::{Outcome, Verdict, verdict};
 use super::{Webhook, store};
 use crate::actor::Role;
 use crate::app::App;
 use crate::audit::Entry;
-use crate::config;
 use crate::db::{Topic, Tx};
 use crate::error::Result;
 use crate::jobs::{self, Job};
@@ -61,11 +60,11 @@ pub async fn run(app: App, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             _ = wake.changed() => {}
-            Some(ended) = dispatcher.attempts.join_next() => dispatcher.leave(ended),
+            Some(ended) = dispatcher.attempts.join_next_with_id() => dispatcher.leave(ended),
             () = tokio::time::sleep(pause) => {}
         }
     }
-    while let Some(ended) = dispatcher.attempts.join_next().await {
+    while let Some(ended) = dispatcher.attempts.join_next_with_id().await {
         dispatcher.leave(ended);
     }
 }
@@ -76,18 +75,12 @@ pub async fn run_due(app: &App) -> anyhow::Result<usize> {
     let mut attempts = 0;
     loop {
         dispatcher.start_due().await?;
-        let Some(ended) = dispatcher.attempts.join_next().await else { return Ok(attempts) };
+        let Some(ended) = dispatcher.attempts.join_next_with_id().await else {
+            return Ok(attempts);
+        };
         dispatcher.leave(ended);
         attempts += 1;
     }
-}
-
-/// Whose place an attempt has.
-#[derive(Debug, Clone)]
-struct Place {
-    webhook: WebhookId,
-    workspace: WorkspaceId,
-    failing: bool,
 }
 
 struct Dispatcher {
@@ -95,9 +88,9 @@ struct Dispatcher {
     stop: CancellationToken,
     courier: Option<Arc<Courier>>,
     places: Places,
-    attempts: JoinSet<Place>,
-    /// What a died attempt can't say of itself.
-    under_way: HashMap<tokio::task::Id, Place>,
+    attempts: JoinSet<()>,
+    /// The places that attempts have.
+    under_way: HashMap<task::Id, Place>,
 }
 
 impl Dispatcher {
@@ -175,13 +168,8 @@ impl Dispatcher {
         let started = claimed.len();
         for claimed in claimed {
             self.places.take(&place);
-            let attempt = attempt(
-                self.app.clone(),
-                self.stop.clone(),
-                Arc::clone(courier),
-                claimed,
-                place.clone(),
-            );
+            let attempt =
+                attempt(self.app.clone(), self.stop.clone(), Arc::clone(courier), claimed);
             let handle = self.attempts.spawn(attempt);
             self.under_way.insert(handle.id(), place.clone());
         }
@@ -189,31 +177,27 @@ impl Dispatcher {
     }
 
     /// An attempt has ended: its place is free.
-    fn leave(&mut self, ended: Result<Place, tokio::task::JoinError>) {
-        let place = match ended {
-            Ok(place) => Some(place),
+    fn leave(&mut self, ended: Result<(task::Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
             Err(error) => {
                 tracing::error!(%error, "an attempt at a delivery died; its claim will run out");
-                self.under_way.get(&error.id()).cloned()
+                error.id()
             }
         };
-        if let Some(place) = place {
+        if let Some(place) = self.under_way.remove(&id) {
             self.places.leave(&place);
         }
-        if self.attempts.is_empty() {
-            self.under_way.clear();
-        }
+        debug_assert_eq!(
+            self.under_way.len(),
+            self.attempts.len(),
+            "only what is under way is kept"
+        );
     }
 }
 
 /// Tries a claimed delivery and stores what came of it.
-async fn attempt(
-    app: App,
-    stop: CancellationToken,
-    courier: Arc<Courier>,
-    claimed: Claimed,
-    place: Place,
-) -> Place {
+async fn attempt(app: App, stop: CancellationToken, courier: Arc<Courier>, claimed: Claimed) {
     let stopped = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
@@ -228,7 +212,6 @@ async fn attempt(
         let error = format!("{error:#}");
         tracing::warn!(delivery = %claimed.id, error, "a delivery is left to its claim's end");
     }
-    place
 }
 
 async fn give_back(app: &App, claimed: &Claimed) -> anyhow::Result<()> {
@@ -343,156 +326,5 @@ fn disabled_mail(webhook: &Webhook, reason: &str) -> Job {
              {{\"enabled\": true}}\n\n\
              What happens until then is not sent. Deliveries that have failed can be replayed.\n"
         ),
-    }
-}
-
-/// The attempts under way, against their bounds.
-#[derive(Debug)]
-struct Places {
-    total: usize,
-    per_workspace: usize,
-    per_endpoint: usize,
-    taken: usize,
-    failing: usize,
-    webhooks: HashMap<WebhookId, usize>,
-    /// All, and those to webhooks that fail.
-    workspaces: HashMap<WorkspaceId, (usize, usize)>,
-}
-
-impl Places {
-    fn new(settings: &config::Webhooks) -> Self {
-        Self {
-            total: settings.parallel,
-            per_workspace: settings.parallel_per_workspace,
-            per_endpoint: settings.parallel_per_endpoint,
-            taken: 0,
-            failing: 0,
-            webhooks: HashMap::new(),
-            workspaces: HashMap::new(),
-        }
-    }
-
-    /// At most half, and always one.
-    fn half(bound: usize) -> usize {
-        (bound / 2).max(1)
-    }
-
-    fn room(&self) -> usize {
-        self.total - self.taken
-    }
-
-    fn room_for(&self, place: &Place) -> usize {
-        let webhook = self.webhooks.get(&place.webhook).copied().unwrap_or_default();
-        let (all, failing) = self.workspaces.get(&place.workspace).copied().unwrap_or_default();
-        let mut room = self.room().min(self.per_workspace - all).min(self.per_endpoint - webhook);
-        if place.failing {
-            room = room
-                .min(Self::half(self.total).saturating_sub(self.failing))
-                .min(Self::half(self.per_workspace).saturating_sub(failing));
-        }
-        room
-    }
-
-    fn full(&self) -> Full {
-        let workspaces = |is_full: &dyn Fn(usize, usize) -> bool| {
-            let full = self.workspaces.iter().filter(|(_, (all, failing))| is_full(*all, *failing));
-            full.map(|(id, _)| id.clone()).collect()
-        };
-        let webhooks = self.webhooks.iter().filter(|(_, taken)| **taken >= self.per_endpoint);
-        Full {
-            webhooks: webhooks.map(|(id, _)| id.clone()).collect(),
-            workspaces: workspaces(&|all, _| all >= self.per_workspace),
-            failing_in: workspaces(&|_, failing| failing >= Self::half(self.per_workspace)),
-            failing: self.failing >= Self::half(self.total),
-        }
-    }
-
-    fn take(&mut self, place: &Place) {
-        self.taken += 1;
-        *self.webhooks.entry(place.webhook.clone()).or_default() += 1;
-        let (all, failing) = self.workspaces.entry(place.workspace.clone()).or_default();
-        *all += 1;
-        if place.failing {
-            *failing += 1;
-            self.failing += 1;
-        }
-    }
-
-    fn leave(&mut self, place: &Place) {
-        self.taken -= 1;
-        if let Some(taken) = self.webhooks.get_mut(&place.webhook) {
-            *taken -= 1;
-            if *taken == 0 {
-                self.webhooks.remove(&place.webhook);
-            }
-        }
-        if let Some((all, failing)) = self.workspaces.get_mut(&place.workspace) {
-            *all -= 1;
-            *failing -= usize::from(place.failing);
-            if *all == 0 {
-                self.workspaces.remove(&place.workspace);
-            }
-        }
-        self.failing -= usize::from(place.failing);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn places() -> Places {
-        let settings = config::Webhooks {
-            parallel: 8,
-            parallel_per_workspace: 4,
-            parallel_per_endpoint: 2,
-            ..config::Webhooks::default()
-        };
-        Places::new(&settings)
-    }
-
-    fn place(workspace: &WorkspaceId, failing: bool) -> Place {
-        Place { webhook: WebhookId::new(), workspace: workspace.clone(), failing }
-    }
-
-    #[test]
-    fn an_endpoint_and_a_workspace_have_their_bounds() {
-        let mut places = places();
-        let (one, other) = (WorkspaceId::new(), WorkspaceId::new());
-        let (first, second) = (place(&one, false), place(&one, false));
-        for _ in 0..2 {
-            places.take(&first);
-            places.take(&second);
-        }
-        assert_eq!(places.room_for(&first), 0);
-        assert_eq!(places.room_for(&place(&one, false)), 0);
-        assert_eq!(places.room_for(&place(&other, false)), 2);
-        let full = places.full();
-        assert_eq!((full.webhooks.len(), full.workspaces), (2, vec![one.clone()]));
-        places.leave(&first);
-        assert_eq!(places.room_for(&first), 1);
-    }
-
-    #[test]
-    fn failing_endpoints_leave_half_of_the_places() {
-        let mut places = places();
-        let workspaces = [WorkspaceId::new(), WorkspaceId::new(), WorkspaceId::new()];
-        let failing: Vec<Place> = workspaces.iter().map(|id| place(id, true)).collect();
-        for place in &failing[..2] {
-            assert_eq!(places.room_for(place), 2);
-            places.take(place);
-            places.take(place);
-        }
-        assert!(places.full().failing);
-        assert_eq!(places.room_for(&failing[2]), 0);
-        assert_eq!(places.full().failing_in.len(), 2);
-        assert_eq!(places.room_for(&place(&workspaces[0], true)), 0);
-        assert_eq!(places.room_for(&place(&workspaces[0], false)), 2);
-        for place in &failing[..2] {
-            places.leave(place);
-            places.leave(place);
-        }
-        assert_eq!((places.room(), places.failing), (8, 0));
-        assert!(places.webhooks.is_empty() && places.workspaces.is_empty());
     }
 }
