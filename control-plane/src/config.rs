@@ -2,9 +2,11 @@
 //! order of rising precedence. Loaded once, in `main`. Unknown and impossible settings are errors
 //! that name the key and where it was set.
 
+mod provider;
+mod value;
 mod webhooks;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -13,16 +15,12 @@ use authsome_shared::snapshot::DefaultUpstream;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use ipnet::IpNet;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
-use url::Url;
+use serde::{Deserialize, Serialize};
 
 use crate::db::Location;
-use crate::identity::user::{is_email, normalise_email};
-
-mod provider;
-
+use crate::identity::user::is_email;
 pub use provider::{GOOGLE, Provider, ProviderKind};
+use value::{addresses, check_http_url, networks, origins, some_networks};
 pub use webhooks::Webhooks;
 
 /// The documented defaults.
@@ -399,146 +397,10 @@ impl Config {
     }
 }
 
-/// A list of texts, or, as in an environment variable, one text with commas.
-fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Given {
-        List(Vec<String>),
-        Text(String),
-    }
-    let texts = match Given::deserialize(deserializer)? {
-        Given::List(texts) => texts,
-        Given::Text(text) => text.split(',').map(ToOwned::to_owned).collect(),
-    };
-    let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-    Ok(texts.map(ToOwned::to_owned).collect())
-}
-
-/// E-mail addresses, as they are compared.
-fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(texts(deserializer)?.iter().map(|text| normalise_email(text)).collect())
-}
-
-/// Origins as a browser sends them: scheme, host and port, and nothing after.
-fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let origins = texts(deserializer)?;
-    for text in &origins {
-        let origin = Url::parse(text).map(|url| url.origin().ascii_serialization());
-        if origin.as_ref() != Ok(text) {
-            let message = format!("{text:?} is not an origin such as https://app.example.com");
-            return Err(D::Error::custom(message));
-        }
-    }
-    Ok(origins)
-}
-
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
-    texts(deserializer)?
-        .iter()
-        .map(|text| {
-            let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            net.map_err(|_| {
-                D::Error::custom(format!("{text:?} is not a network such as 10.0.0.0/8"))
-            })
-        })
-        .collect()
-}
-
-fn some_networks<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<IpNet>>, D::Error> {
-    networks(deserializer).map(Some)
-}
-
 /// The secret, unless it is the empty default.
 pub fn given(secret: &Secret<String>) -> Option<&Secret<String>> {
     (!secret.expose().is_empty()).then_some(secret)
 }
 
-fn check_http_url(key: &str, text: &str) -> anyhow::Result<()> {
-    let url = Url::parse(text).with_context(|| format!("{key} is not a URL: {text:?}"))?;
-    ensure!(
-        matches!(url.scheme(), "http" | "https") && url.has_host(),
-        "{key} must begin with http:// or https://, not {text:?}"
-    );
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_documented_file_is_the_default() {
-        let documented: Config = Figment::from(Toml::string(DEFAULTS)).extract().unwrap();
-        assert_eq!(documented, Config::default());
-    }
-
-    #[test]
-    fn every_setting_is_documented() {
-        let value = toml_keys(&serde_json::to_value(Config::default()).unwrap(), "");
-        for key in value {
-            let name = key.rsplit('.').next().unwrap();
-            assert!(DEFAULTS.contains(&format!("{name} =")), "{key} is not in the file");
-        }
-    }
-
-    fn toml_keys(value: &serde_json::Value, prefix: &str) -> Vec<String> {
-        match value.as_object() {
-            Some(object) => object
-                .iter()
-                .flat_map(|(key, value)| toml_keys(value, &format!("{prefix}.{key}")))
-                .collect(),
-            None => vec![prefix.to_owned()],
-        }
-    }
-
-    #[test]
-    fn networks_may_be_a_list_or_a_text() {
-        let read = |text: &str| {
-            let config: Config = Figment::from(Toml::string(text)).extract().unwrap();
-            config.egress.allow.unwrap()
-        };
-        let expected: Vec<IpNet> = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
-        assert_eq!(read("[egress]\nallow = [\"127.0.0.0/8\", \"::1\"]"), expected);
-        assert_eq!(read("[egress]\nallow = \"127.0.0.0/8, ::1/128\""), expected);
-        assert_eq!(read("[egress]\nallow = \"\""), Vec::<IpNet>::new());
-    }
-
-    #[test]
-    fn bad_settings_name_their_key() {
-        let folder = tempfile::tempdir().unwrap();
-        for (text, word) in [
-            ("colour = 1", "colour"),
-            ("[server]\nlisten = \"nowhere\"", "listen"),
-            ("[database]\nurl = \"mysql://x\"", "database.url"),
-            ("[applications]\ndefault_upstream = \"ftp://x\"", "applications.default_upstream"),
-            ("[mail]\nfrom = \"nobody\"", "mail.from"),
-            ("[platform]\nadmins = [\"nobody\"]", "platform.admins"),
-            ("[server]\npublic_url = \"api.example.com\"", "server.public_url"),
-            (
-                "[[identity.providers]]\nid = \"x\"\nkind = \"oidc\"\nclient_id = \"c\"",
-                "identity.providers[0] (x)",
-            ),
-            ("[[identity.providers]]\nid = \"G!\"\nkind = \"google\"\nclient_id = \"c\"", "G!"),
-            (
-                "[[identity.providers]]\nid = \"x\"\nkind = \"myspace\"\nclient_id = \"c\"",
-                "myspace",
-            ),
-            ("[egress]\nallow = [\"everywhere\"]", "everywhere"),
-            ("[proxy\n", "expected"),
-            ("[egress]\ndns_server = \"dns\"", "egress.dns_server"),
-            ("[webhooks]\nparallel_per_endpoint = 0", "webhooks.parallel_per_endpoint"),
-            ("[webhooks]\ntimeout_seconds = 0", "webhooks.timeout_seconds"),
-            ("[webhooks]\nretry_seconds = [1000000]", "webhooks.retry_seconds"),
-        ] {
-            let path = folder.path().join("c.toml");
-            std::fs::write(&path, text).unwrap();
-            let error = Config::load(Some(&path), &[]).expect_err(text);
-            assert!(format!("{error:#}").contains(word), "{text}: {error:#}");
-        }
-        let missing = Config::load(Some(&folder.path().join("none.toml")), &[]).expect_err("none");
-        assert!(missing.to_string().contains("none.toml"));
-    }
-}
+mod tests;
