@@ -56,6 +56,7 @@ impl Role {
             }
             P::ManageMembers | P::ViewAudit => matches!(self, Owner | Admin),
             P::ViewUsage => matches!(self, Owner | Admin | Developer | Billing),
+            P::ManageBilling => matches!(self, Owner | Admin | Billing),
             P::DeleteWorkspace | P::ManageOwners => matches!(self, Owner),
         }
     }
@@ -77,6 +78,8 @@ pub enum Permission {
     ViewKeys,
     ManageKeys,
     ViewUsage,
+    /// Plan, payment method, billing details.
+    ManageBilling,
     ViewAudit,
 }
 

@@ -121,6 +121,10 @@ id!(/** A line of an application's log, or a batch of them. */ LogId, "log_");
 id!(/** A webhook: an endpoint of a customer that is told of events. */ WebhookId, "whk_");
 id!(/** Something that has happened. Receivers of webhooks know it as `webhook-id`. */ EventId, "evt_");
 id!(/** One event on its way to one webhook. */ DeliveryId, "dlv_");
+id!(/** An invoice. */ InvoiceId, "inv_");
+id!(/** A credit note. */ CreditNoteId, "crn_");
+id!(/** A charge that waits for the next invoice. */ PendingItemId, "itm_");
+id!(/** An entry of a workspace's balance. */ BalanceEntryId, "bal_");
 
 #[cfg(test)]
 mod tests {
