@@ -33,6 +33,8 @@ pub enum Job {
     VerifyEmail { user_id: UserId },
     /// Send the link for a new password to an address, if it has an account.
     PasswordReset { email: String },
+    /// Look at what an event of Stripe's is about.
+    StripeEvent { event_id: String },
     /// Send a mail, which holds no secret, to everybody who has one of the roles by then.
     MailMembers { workspace_id: WorkspaceId, roles: Vec<Role>, subject: String, text: String },
 }
@@ -52,6 +54,7 @@ impl Job {
             Self::RepublishPlan { .. } => "republish_plan",
             Self::VerifyEmail { .. } => "verify_email",
             Self::PasswordReset { .. } => "password_reset",
+            Self::StripeEvent { .. } => "stripe_event",
             Self::MailMembers { .. } => "mail_members",
         }
     }

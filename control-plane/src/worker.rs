@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::applications::{self, provision};
 use crate::audit::chain;
+use crate::billing::stripe;
 use crate::db::Topic;
 use crate::error::Error;
 use crate::identity::{account, device, mail_token, mfa, oauth, session, throttle};
@@ -131,6 +132,7 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             Ok(tx.commit().await?)
         }
         Job::RepublishPlan { plan, after } => republish(app, *plan, after.as_ref()).await,
+        Job::StripeEvent { event_id } => Ok(stripe::event::handle(app, event_id).await?),
         Job::VerifyEmail { user_id } => {
             let mut tx = app.db.write().await?;
             account::send_proof(&mut tx, app, user_id).await?;
@@ -209,8 +211,8 @@ impl Policy {
             | Job::PasswordReset { .. } => {
                 Self { attempts: 10, first_pause: TimeDelta::seconds(5) }
             }
-            // What proxies must know is not given up.
-            Job::RepublishPlan { .. } => {
+            // What proxies must know is not given up, and neither is money.
+            Job::RepublishPlan { .. } | Job::StripeEvent { .. } => {
                 Self { attempts: i64::MAX, first_pause: TimeDelta::seconds(1) }
             }
         }

@@ -1,0 +1,1 @@
+//! Billing past its surfaces: what is collected, and how it is accounted for.
