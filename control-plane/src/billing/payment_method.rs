@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::stripe::client::{Failure, Form};
-use super::stripe::object::{Customer, PaymentMethod, PortalSession, SetupIntent};
+use super::stripe::object::{PaymentMethod, PortalSession, Reference, SetupIntent};
 use super::stripe::{Stripe, customer};
 use crate::actor::Access;
 use crate::app::App;
@@ -126,7 +126,7 @@ pub async fn attach(
     })?;
     let form = Form::new().with("invoice_settings[default_payment_method]", &method.id);
     let path = format!("customers/{customer}");
-    stripe.client.post::<Customer>(&path, &form, &once("default")).await?;
+    stripe.client.post::<Reference>(&path, &form, &once("default")).await?;
     Ok(method.into())
 }
 
@@ -200,7 +200,7 @@ async fn exists(tx: &mut Tx, workspace_id: &WorkspaceId) -> Result<bool> {
 /// Takes it from the customer at Stripe. One that is gone already is fine. Makes a call.
 pub async fn discard(stripe: &Stripe, method: &Shown) -> Result<()> {
     let path = format!("payment_methods/{}/detach", method.stripe_id);
-    match stripe.client.post::<PaymentMethod>(&path, &Form::new(), &once("detach")).await {
+    match stripe.client.post::<Reference>(&path, &Form::new(), &once("detach")).await {
         Ok(_) | Err(Failure::Refused { status: 400 | 404, .. }) => Ok(()),
         Err(failure) => Err(failure.into()),
     }

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 
 use super::attempt::Attempt;
 use super::client::{Failure, Form};
-use super::object::Customer;
+use super::object::{Customer, Reference};
 use super::Stripe;
 use crate::app::App;
 use crate::db::Tx;
@@ -54,15 +54,15 @@ pub async fn ensure(app: &App, stripe: &Stripe, workspace_id: &WorkspaceId) -> R
 
     let found = if look_first { look(stripe, workspace_id, first).await? } else { None };
     let made = match found {
-        Some(found) => Ok(found),
+        Some(id) => Ok(Reference { id }),
         None => {
             let key = format!("{workspace_id}-customer-{}", attempt.number);
-            stripe.client.post::<Customer>("customers", &form, &key).await
+            stripe.client.post::<Reference>("customers", &form, &key).await
         }
     };
     let mut tx = app.db.write().await?;
     match made {
-        Ok(Customer { id, .. }) => {
+        Ok(Reference { id }) => {
             note(&mut tx, workspace_id, Some(&id), &attempt).await?;
             tx.commit().await?;
             Ok(id)
@@ -91,13 +91,14 @@ async fn look(
     stripe: &Stripe,
     workspace_id: &WorkspaceId,
     since: DateTime<Utc>,
-) -> Result<Option<Customer>, Failure> {
+) -> Result<Option<String>, Failure> {
     // By time and not by Stripe's search, which is minutes behind.
     let form = Form::new().with("created[gte]", since.timestamp() - SKEW);
     let ours = |customer: &Customer| {
         customer.metadata.get(WORKSPACE_KEY).is_some_and(|id| id == workspace_id.as_str())
     };
-    Ok(stripe.client.find("customers", &form, ours).await?.into_iter().next())
+    let found = stripe.client.find("customers", &form, ours).await?;
+    Ok(found.into_iter().next().map(|customer| customer.id))
 }
 
 async fn first_attempted_at(tx: &mut Tx, workspace_id: &WorkspaceId) -> Result<DateTime<Utc>> {

@@ -135,9 +135,9 @@ pub struct PortalSession {
     pub url: String,
 }
 
-/// Something that was deleted.
+/// Of an answer, only whose it is.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Deleted {
+pub struct Reference {
     pub id: String,
 }
 
