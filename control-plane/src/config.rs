@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::Location;
 use crate::identity::user::is_email;
-pub use billing::Billing;
+pub use billing::{Billing, Issuer, TaxRate, is_country};
 pub use provider::{GOOGLE, Provider, ProviderKind};
 pub use stripe::Stripe;
 use value::{addresses, check_http_url, networks, origins, some_networks};

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::stripe::client::{Failure, Form};
 use super::stripe::object::{PaymentMethod, PortalSession, Reference, SetupIntent};
-use super::stripe::{Stripe, customer};
+use super::stripe::{Stripe, collection, customer};
 use crate::actor::Access;
 use crate::app::App;
 use crate::audit;
@@ -142,12 +142,13 @@ fn once(what: &str) -> String {
     format!("{what}-{}", random::token())
 }
 
-/// Notes what was attached. Answers the one that it took the place of, for [`discard`].
+/// Notes what was attached, and has open invoices tried with it. Answers the one that it took the place of, for [`discard`].
 pub async fn store(tx: &mut Tx, access: &Access, method: &Shown) -> Result<Option<Shown>> {
     let now = tx.now();
     let before = get(tx, access).await?;
     customer::is_latest(tx, access.workspace_id(), now).await?;
     write(tx, access.workspace_id(), method).await?;
+    collection::retry_open(tx, access.workspace_id()).await?;
     let entry = access.audit("payment_method.set").on("payment_method", &method.stripe_id);
     tx.audit(match &before {
         Some(before) => entry.change(before.audited(), method.audited()),

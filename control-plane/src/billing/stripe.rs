@@ -8,8 +8,12 @@
 
 mod attempt;
 pub mod client;
+pub mod collect;
+pub mod collection;
+pub mod compare;
 pub mod customer;
 pub mod event;
+mod lines;
 pub mod object;
 mod signature;
 

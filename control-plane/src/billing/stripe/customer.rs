@@ -2,17 +2,16 @@
 
 use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use sqlx::AssertSqlSafe;
-use sqlx::types::Json;
 
 use super::attempt::Attempt;
 use super::client::{Failure, Form};
 use super::object::{Customer, Reference};
 use super::Stripe;
 use crate::app::App;
+use crate::billing::party::{self, Party};
 use crate::db::Tx;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::{execute, fetch_one, fetch_optional};
 
 /// In the metadata of everything of ours at Stripe.
@@ -49,7 +48,7 @@ pub async fn ensure(app: &App, stripe: &Stripe, workspace_id: &WorkspaceId) -> R
     let (attempt, look_first) = attempt.next(tx.now());
     note(&mut tx, workspace_id, None, &attempt).await?;
     let first = first_attempted_at(&mut tx, workspace_id).await?;
-    let form = describe(&mut tx, workspace_id).await?;
+    let form = describe(&mut tx, app, workspace_id).await?;
     tx.commit().await?;
 
     let found = if look_first { look(stripe, workspace_id, first).await? } else { None };
@@ -159,45 +158,19 @@ async fn note(
     Ok(())
 }
 
-#[derive(sqlx::FromRow)]
-struct Described {
-    workspace: String,
-    owner_email: String,
-    name: Option<String>,
-    email: Option<String>,
-    address: Option<Json<Value>>,
-}
-
-/// Who the customer is: by the billing details, else by the workspace and its owner.
-async fn describe(tx: &mut Tx, workspace_id: &WorkspaceId) -> Result<Form> {
-    let row: Option<Described> = fetch_optional!(
-        tx,
-        sqlx::query_as(
-            "select workspaces.name as workspace, users.email as owner_email, \
-             billing_profiles.name, billing_profiles.email, billing_profiles.address \
-             from workspaces join users on users.id = workspaces.owner_id \
-             left join billing_profiles on billing_profiles.workspace_id = workspaces.id \
-             where workspaces.id = $1"
-        )
-        .bind(workspace_id)
-    )?;
-    let Described { workspace, owner_email, name, email, address } =
-        row.ok_or(Error::NotFound("workspace"))?;
-    let mut form = Form::new()
+/// Who the customer is: as on invoices.
+async fn describe(tx: &mut Tx, app: &App, workspace_id: &WorkspaceId) -> Result<Form> {
+    let issuer = &app.config.billing.issuer;
+    let Party { name, email, address, .. } = party::parties(tx, issuer, workspace_id).await?.customer;
+    let form = Form::new()
         .with(WORKSPACE, workspace_id)
-        .with("name", name.unwrap_or(workspace))
-        .with("email", email.unwrap_or(owner_email));
-    let address = address.map(|address| address.0).unwrap_or_default();
-    for (ours, theirs) in [
-        ("line1", "line1"),
-        ("line2", "line2"),
-        ("city", "city"),
-        ("postalCode", "postal_code"),
-        ("state", "state"),
-        ("country", "country"),
-    ] {
-        let text = address[ours].as_str().filter(|text| !text.is_empty());
-        form = form.maybe(&format!("address[{theirs}]"), text);
-    }
+        .with("name", name)
+        .maybe("email", email)
+        .maybe("address[line1]", address.line1)
+        .maybe("address[line2]", address.line2)
+        .maybe("address[city]", address.city)
+        .maybe("address[postal_code]", address.postal_code)
+        .maybe("address[state]", address.state)
+        .maybe("address[country]", address.country);
     Ok(form)
 }

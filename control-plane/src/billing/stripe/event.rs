@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{Failure, Form};
-use super::object::Customer;
-use super::{Stripe, customer, signature};
+use super::object::{Charge, CreditNote, Customer, InvoicePayment, List};
+use super::{Stripe, collect, collection, customer, signature};
 use crate::app::App;
 use crate::billing::payment_method;
 use crate::db::Tx;
@@ -17,8 +17,18 @@ use crate::jobs::{self, Job};
 use crate::{execute, fetch_optional};
 
 /// The beginnings of the kinds that are looked at; others are answered and forgotten.
-const LOOKED_AT: [&str; 6] =
-    ["invoice.", "payment_method.", "customer.updated", "customer.deleted", "charge.", "credit_note."];
+const LOOKED_AT: [&str; 10] = [
+    "invoice.paid",
+    "invoice.payment_failed",
+    "invoice.payment_action_required",
+    "invoice.voided",
+    "invoice.marked_uncollectible",
+    "payment_method.",
+    "customer.updated",
+    "customer.deleted",
+    "charge.refunded",
+    "credit_note.",
+];
 
 /// What a webhook says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -120,6 +130,9 @@ pub async fn handle(app: &App, event_id: &str) -> Result<()> {
                 look_at_customer(app, stripe, &workspace).await?;
             }
         }
+        "invoice" => collect::look(app, stripe, &object).await?,
+        "charge" => look_at_charge(app, stripe, &object).await?,
+        "credit_note" => look_at_credit_note(app, stripe, &object).await?,
         _ => {}
     }
     let mut tx = app.db.write().await?;
@@ -150,8 +163,50 @@ async fn look_at_customer(app: &App, stripe: &Stripe, workspace_id: &WorkspaceId
         Err(failure) => return Err(failure.into()),
     };
     let mut tx = app.db.write().await?;
-    payment_method::follow(&mut tx, workspace_id, method, as_of).await?;
+    if payment_method::follow(&mut tx, workspace_id, method, as_of).await? {
+        collection::retry_open(&mut tx, workspace_id).await?;
+    }
     Ok(tx.commit().await?)
+}
+
+/// Notes what was given back of an invoice at Stripe. Ours stays paid: a refund is the operator's
+/// doing, and the reconciliation names it.
+async fn look_at_charge(app: &App, stripe: &Stripe, id: &str) -> Result<()> {
+    let path = format!("charges/{id}");
+    let charge: Charge = stripe.client.get(&path, &Form::new()).await?;
+    let Some(intent) = &charge.payment_intent else { return Ok(()) };
+    let form = Form::new()
+        .with("payment[type]", "payment_intent")
+        .with("payment[payment_intent]", intent);
+    let payments: List<InvoicePayment> = stripe.client.get("invoice_payments", &form).await?;
+    for payment in payments.data {
+        let mut tx = app.db.write().await?;
+        if let Some(known) = collection::of_stripes(&mut tx, &payment.invoice).await? {
+            collection::note_refunded(&mut tx, &known.invoice_id, charge.amount_refunded).await?;
+        }
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Notes what was credited of an invoice at Stripe by somebody else than us.
+async fn look_at_credit_note(app: &App, stripe: &Stripe, id: &str) -> Result<()> {
+    let path = format!("credit_notes/{id}");
+    let note: CreditNote = stripe.client.get(&path, &Form::new()).await?;
+    let mut tx = app.db.read().await?;
+    let Some(known) = collection::of_stripes(&mut tx, &note.invoice).await? else { return Ok(()) };
+    drop(tx);
+    let form = Form::new().with("invoice", &note.invoice);
+    let foreign = |note: &CreditNote| {
+        !note.metadata.contains_key(collect::INVOICE_KEY) && note.status != "void"
+    };
+    let notes = stripe.client.find("credit_notes", &form, foreign).await?;
+    let credited = notes.iter().map(|note| note.amount).sum();
+    let mut tx = app.db.write().await?;
+    collection::note_credited(&mut tx, &known.invoice_id, credited).await?;
+    tx.commit().await?;
+    // It may be paid by it.
+    collect::look(app, stripe, &note.invoice).await
 }
 
 #[cfg(test)]

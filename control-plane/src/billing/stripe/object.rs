@@ -65,6 +65,9 @@ pub struct Invoice {
     pub amount_due: i64,
     pub amount_paid: i64,
     pub amount_remaining: i64,
+    /// Was a payment tried?
+    #[serde(default)]
+    pub attempted: bool,
     /// By credit notes at Stripe, before it was paid.
     #[serde(default)]
     pub pre_payment_credit_notes_amount: i64,
@@ -110,14 +113,25 @@ pub struct Charge {
 #[derive(Debug, Clone, Deserialize)]
 pub struct PaymentIntent {
     pub id: String,
-    /// Asked for with `expand`.
+    /// Why the last payment failed.
     #[serde(default)]
-    pub latest_charge: Option<Charge>,
+    pub last_payment_error: Option<PaymentError>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct PaymentError {
+    #[serde(default)]
+    pub code: Option<String>,
+    #[serde(default)]
+    pub message: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct CreditNote {
     pub id: String,
+    /// `issued` or `void`.
+    #[serde(default)]
+    pub status: String,
     pub invoice: String,
     pub amount: i64,
     #[serde(default)]
