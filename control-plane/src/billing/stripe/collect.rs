@@ -315,7 +315,7 @@ impl Work<'_> {
     /// Takes off at Stripe what our credit notes took off after it was made there; `false` when there
     /// is nothing.
     async fn credit(&self, theirs: &object::Invoice) -> Result<bool, Trouble> {
-        let due = theirs.total - theirs.pre_payment_credit_notes_amount;
+        let due = theirs.asked();
         let over = due - self.ours.amount_due;
         let credited = self.ours.credited > 0 && theirs.status == "open";
         if over <= 0 || !credited {
@@ -445,7 +445,7 @@ async fn follow(
     }
     match theirs.status.as_str() {
         "paid" => {
-            let over = theirs.amount_paid - ours.amount_due;
+            let over = theirs.amount_paid.min(theirs.asked()) - ours.amount_due;
             settle::paid(&mut tx, BY, id, Some(&theirs.id)).await?;
             if over > 0 {
                 credit::overpaid(&mut tx, &ours, over).await?;

@@ -38,6 +38,9 @@ pub struct Theirs {
     /// With the credit notes that were made before it was paid.
     pub total: i64,
     pub paid: i64,
+    /// Of it, what was not of this invoice but of the customer's balance at Stripe; negative when
+    /// less was paid for that reason.
+    pub carried: i64,
     pub refunded: i64,
     /// By credit notes that were made at Stripe and not by us.
     pub credited: i64,
@@ -51,8 +54,10 @@ pub enum Difference {
     Missing,
     Status { ours: &'static str, theirs: String },
     Total { ours: i64, theirs: i64 },
-    /// Paid by both, of different amounts.
+    /// Paid by both, and not explained by what was carried.
     Paid { ours: i64, theirs: i64 },
+    /// Stripe asked for so much more (negative: less), by its customer's balance with it.
+    Carried { amount: i64 },
     Refunded { amount: i64 },
     CreditedAtStripe { amount: i64 },
     /// Collecting stands still, and why.
@@ -127,8 +132,9 @@ fn theirs(invoice: &object::Invoice, collection: Option<&Collection>) -> Theirs 
     Theirs {
         id: invoice.id.clone(),
         status: invoice.status.clone(),
-        total: invoice.total - invoice.pre_payment_credit_notes_amount,
+        total: invoice.asked(),
         paid: invoice.amount_paid,
+        carried: invoice.carried(),
         refunded: collection.map_or(0, |known| known.refunded),
         credited: collection.map_or(0, |known| known.credited),
     }
@@ -165,9 +171,12 @@ fn differences(
     if status != Status::Void && theirs.total != amount_due {
         found.push(Difference::Total { ours: amount_due, theirs: theirs.total });
     }
-    let paid = if theirs.status == "paid" { theirs.paid } else { 0 };
-    if status == Status::Paid && fits && paid != amount_due {
-        found.push(Difference::Paid { ours: amount_due, theirs: paid });
+    let of_this = theirs.paid - theirs.carried;
+    if status == Status::Paid && fits && of_this != amount_due {
+        found.push(Difference::Paid { ours: amount_due, theirs: of_this });
+    }
+    if theirs.carried != 0 {
+        found.push(Difference::Carried { amount: theirs.carried });
     }
     if theirs.refunded != 0 {
         found.push(Difference::Refunded { amount: theirs.refunded });
@@ -189,6 +198,7 @@ mod tests {
             status: status.into(),
             total,
             paid,
+            carried: 0,
             refunded: 0,
             credited: 0,
         };
@@ -217,11 +227,12 @@ mod tests {
         ] {
             assert_eq!(differences(ours, due, there.as_ref(), None), expected, "{ours:?} {there:?}");
         }
-        let there = Theirs { refunded: 30, credited: 20, ..theirs("paid", 100, 100) };
+        let there = Theirs { carried: -5, refunded: 30, credited: 20, ..theirs("paid", 100, 95) };
         assert_eq!(
             differences(Status::Paid, 100, Some(&there), Some("why")),
             [
                 Difference::Stopped { problem: "why".into() },
+                Difference::Carried { amount: -5 },
                 Difference::Refunded { amount: 30 },
                 Difference::CreditedAtStripe { amount: 20 },
             ]

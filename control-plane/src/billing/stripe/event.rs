@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{Failure, Form};
-use super::object::{Charge, CreditNote, Customer, InvoicePayment, List};
+use super::object::{Charge, CreditNote, Customer, InvoicePayment, List, PaymentMethod};
 use super::{Stripe, collect, collection, customer, signature};
 use crate::app::App;
 use crate::billing::payment_method;
@@ -148,11 +148,16 @@ async fn look_at_customer(app: &App, stripe: &Stripe, workspace_id: &WorkspaceId
     let as_of = tx.now();
     let Some(id) = customer::known(&mut tx, workspace_id).await? else { return Ok(()) };
     drop(tx);
-    let form = Form::new().with("expand[]", "invoice_settings.default_payment_method");
-    let found = stripe.client.get::<Customer>(&format!("customers/{id}"), &form).await;
+    let found = stripe.client.get::<Customer>(&format!("customers/{id}"), &Form::new()).await;
     let method = match found {
         Ok(Customer { deleted: false, invoice_settings, .. }) => {
-            invoice_settings.default_payment_method
+            match invoice_settings.default_payment_method {
+                None => None,
+                Some(id) => {
+                    let path = format!("payment_methods/{id}");
+                    Some(stripe.client.get::<PaymentMethod>(&path, &Form::new()).await?)
+                }
+            }
         }
         Ok(_) | Err(Failure::Refused { status: 404, .. }) => {
             let mut tx = app.db.write().await?;

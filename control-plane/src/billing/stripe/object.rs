@@ -29,9 +29,9 @@ pub struct Customer {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct InvoiceSettings {
-    /// Asked for with `expand`.
+    /// Its id.
     #[serde(default)]
-    pub default_payment_method: Option<PaymentMethod>,
+    pub default_payment_method: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -68,6 +68,12 @@ pub struct Invoice {
     /// Was a payment tried?
     #[serde(default)]
     pub attempted: bool,
+    /// What its customer owed to Stripe's account before (negative: had with it), …
+    #[serde(default)]
+    pub starting_balance: Option<i64>,
+    /// … and since it was finalized.
+    #[serde(default)]
+    pub ending_balance: Option<i64>,
     /// By credit notes at Stripe, before it was paid.
     #[serde(default)]
     pub pre_payment_credit_notes_amount: i64,
@@ -79,6 +85,22 @@ pub struct Invoice {
     pub hosted_invoice_url: Option<String>,
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
+}
+
+impl Invoice {
+    /// What it asks for, by itself.
+    pub fn asked(&self) -> i64 {
+        self.total - self.pre_payment_credit_notes_amount
+    }
+
+    /// What was asked for besides, because of the customer's balance at Stripe. Stripe charges no
+    /// amounts of a few cents: it carries them over to the next invoice.
+    pub fn carried(&self) -> i64 {
+        match (self.starting_balance, self.ending_balance) {
+            (Some(starting), Some(ending)) => starting - ending,
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
