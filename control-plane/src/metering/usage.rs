@@ -11,7 +11,7 @@ use crate::workspaces::{Limits, Workspace, limits};
 use crate::{applications, fetch_one};
 
 /// A calendar month, UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period {
     year: i32,
     month: u32,

@@ -1,4 +1,7 @@
-//! A workspace's usage.
+//! A workspace's usage of a month: as a whole, here, and in parts (`breakdown`, `export`).
+
+pub mod breakdown;
+pub mod export;
 
 use authsome_shared::id::{EpochId, NodeId, WorkspaceId};
 use axum::extract::State;
@@ -125,6 +128,19 @@ fn dollars(cents: i64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "exact to ninety trillion dollars")]
     let cents = cents as f64;
     cents / 100.0
+}
+
+/// For the wire only: a quantity from its millionths.
+fn quantity(micros: i64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact to nine billion units")]
+    let micros = micros as f64;
+    micros / 1_000_000.0
+}
+
+/// The same as a text, exactly.
+fn decimal(micros: i64) -> String {
+    let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
