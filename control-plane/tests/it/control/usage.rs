@@ -1,5 +1,8 @@
 //! `/control/v1/workspaces/{workspaceId}/usage`.
 
+mod breakdown;
+mod export;
+
 use authsome_control_plane::execute;
 use authsome_shared::id::EpochId;
 use chrono::{DateTime, TimeDelta};
