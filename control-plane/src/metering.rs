@@ -7,6 +7,7 @@ pub mod histogram;
 pub mod late;
 pub mod meter;
 pub mod metrics;
+pub mod quantities;
 pub mod reconciliation;
 pub mod retention;
 pub mod series;

@@ -97,9 +97,7 @@ macro_rules! bound {
             .bind($workspace)
             .bind($asked.application.as_ref().map_or("", ApplicationId::as_str));
         match $asked.by {
-            By::Application => {
-                query.bind($asked.period.to_string()).bind($asked.period.end())
-            }
+            By::Application => query.bind($asked.period.to_string()).bind($asked.period.end()),
             By::Key => query.bind($asked.period.to_string()),
             By::Route => query.bind($asked.period.start()).bind($asked.period.end()),
         }

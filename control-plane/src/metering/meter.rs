@@ -15,14 +15,14 @@ use crate::actor::PlatformAccess;
 use crate::db::{Tx, is_unique_violation};
 use crate::error::{Checks, Error, Result};
 use crate::page::{Page, PageParams};
+use crate::workspaces::plan::is_meter_name;
 use crate::{execute, fetch_all, fetch_one, fetch_optional};
 pub use aggregation::Aggregation;
 pub use total::{Used, of, used};
 
 const NOT_FOUND: Error = Error::NotFound("meter");
 
-const NAME_RULE: &str =
-    "`name` must have 1 to 50 lower-case letters, digits and underscores, and begin with a letter";
+const NAME_RULE: &str = "`name` must have 1 to 63 lower-case letters, digits and underscores";
 
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Meter {
@@ -65,17 +65,10 @@ pub struct MeterChange {
     pub archived: Option<bool>,
 }
 
-/// Can a meter be called so?
-pub fn is_name(text: &str) -> bool {
-    (1..=50).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-}
-
 /// Defines a meter.
 pub async fn create(tx: &mut Tx, access: &PlatformAccess, new: NewMeter) -> Result<Meter> {
     let mut checks = Checks::default();
-    checks.check(is_name(&new.name), "name", NAME_RULE);
+    checks.check(is_meter_name(&new.name), "name", NAME_RULE);
     checks.name("label", &new.label).name("unit", &new.unit);
     checks.finish()?;
     let now = tx.now();
@@ -125,10 +118,8 @@ pub async fn list(tx: &mut Tx, _: &PlatformAccess, page: PageParams) -> Result<P
 }
 
 pub async fn get(tx: &mut Tx, name: &str) -> Result<Meter> {
-    let row = fetch_optional!(
-        tx,
-        sqlx::query_as("select * from meters where name = $1").bind(name)
-    )?;
+    let row =
+        fetch_optional!(tx, sqlx::query_as("select * from meters where name = $1").bind(name))?;
     row.ok_or(NOT_FOUND)
 }
 
@@ -173,19 +164,4 @@ pub async fn change(
     let entry = access.audit("meter.updated").on("meter", &meter.name);
     tx.audit(entry.change(before, meter.audited()));
     Ok(meter)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        for good in ["a", "gpu_hours", "emails2", &"a".repeat(50)] {
-            assert!(is_name(good), "{good}");
-        }
-        for bad in ["", "_a", "2a", "A", "a-b", "a b", "é", "a\0", &"a".repeat(51)] {
-            assert!(!is_name(bad), "{bad}");
-        }
-    }
 }

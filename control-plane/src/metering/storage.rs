@@ -17,6 +17,7 @@ use authsome_shared::id::{ApplicationId, WorkspaceId};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::late::Touched;
+use super::quantities;
 use super::usage::Period;
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -29,9 +30,6 @@ pub const LATEST: TimeDelta = TimeDelta::days(35);
 
 /// How far ahead of the clock a report's time may lie.
 pub const EARLIEST: TimeDelta = TimeDelta::minutes(5);
-
-/// Bytes in a GB.
-pub const GB: i64 = 1 << 30;
 
 /// What became of a batch of reports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -201,15 +199,7 @@ async fn rows(tx: &mut Tx, workspace: &WorkspaceId, period: Period) -> Result<Ve
 
 /// Millionths of a GB-month of bytes times microseconds, rounded half up.
 fn gb_months(byte_micros: i128, period: Period) -> i64 {
-    let whole = i128::from(GB) * micros(period.start(), period.end());
-    let doubled = byte_micros.saturating_mul(2_000_000).saturating_add(whole);
-    i64::try_from(doubled.div_euclid(2 * whole)).unwrap_or(i64::MAX)
-}
-
-/// Millionths of a GB, rounded half up.
-pub fn gb(bytes: i64) -> i64 {
-    let doubled = i128::from(bytes) * 2_000_000 + i128::from(GB);
-    i64::try_from(doubled.div_euclid(2 * i128::from(GB))).unwrap_or(i64::MAX)
+    quantities::gb(byte_micros, micros(period.start(), period.end()))
 }
 
 fn micros(from: DateTime<Utc>, to: DateTime<Utc>) -> i128 {
@@ -243,20 +233,12 @@ mod tests {
     fn a_gb_all_month_is_one_gb_month_in_every_month() {
         for period in ["2026-02", "2028-02", "2026-03", "2026-04"] {
             let period = Period::parse(period).unwrap();
-            let whole = micros(period.start(), period.end()) * i128::from(GB);
+            let whole = micros(period.start(), period.end()) * quantities::GB;
             assert_eq!(gb_months(whole, period), 1_000_000);
             assert_eq!(gb_months(0, period), 0);
             // Half a millionth rounds up, less of it down.
             assert_eq!(gb_months(whole / 2_000_000, period), 1);
             assert_eq!(gb_months(whole / 2_000_000 - 1, period), 0);
         }
-    }
-
-    #[test]
-    fn gigabytes_are_of_two_to_the_thirtieth() {
-        assert_eq!(gb(5_368_709_120), 5_000_000);
-        assert_eq!(gb(0), 0);
-        assert_eq!(gb(537), 1);
-        assert_eq!(gb(536), 0);
     }
 }

@@ -14,9 +14,9 @@ use crate::http::extract::{Json, Path};
 use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures};
 use crate::http::session::Ingest;
+use crate::metering::meter;
 use crate::metering::meter::event::{self, Conflict, NewEvent, Taken};
 use crate::metering::meter::quantity::Written;
-use crate::metering::meter;
 
 /// What was used.
 #[derive(Debug, Deserialize, ToSchema)]

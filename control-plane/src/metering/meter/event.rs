@@ -145,7 +145,8 @@ pub async fn take(tx: &mut Tx, meter: &Meter, events: Vec<NewEvent>) -> Result<T
         }
     }
     again.sort_by_key(|event| event.index);
-    taken.conflicts = again.into_iter().map(|Event { index, id, .. }| Conflict { index, id }).collect();
+    taken.conflicts =
+        again.into_iter().map(|Event { index, id, .. }| Conflict { index, id }).collect();
     taken.accepted = events.len() as u64;
     total::add(tx, meter, &events).await?;
     let mut touched = Touched::default();
@@ -157,11 +158,7 @@ pub async fn take(tx: &mut Tx, meter: &Meter, events: Vec<NewEvent>) -> Result<T
 }
 
 /// Reads the batch; what can't be counted is named by its place, all at once.
-async fn check(
-    tx: &mut Tx,
-    aggregation: Aggregation,
-    events: Vec<NewEvent>,
-) -> Result<Vec<Event>> {
+async fn check(tx: &mut Tx, aggregation: Aggregation, events: Vec<NewEvent>) -> Result<Vec<Event>> {
     let mut checks = Checks::default();
     let number = format!("`events` must hold 1 to {MAX_EVENTS} events");
     checks.check((1..=MAX_EVENTS).contains(&events.len()), "events", number);
@@ -318,11 +315,7 @@ async fn insert(tx: &mut Tx, meter: &Meter, events: &[Event]) -> Result<HashSet<
 }
 
 /// What came first under the events' ids.
-async fn stored(
-    tx: &mut Tx,
-    meter: &Meter,
-    events: &[Event],
-) -> Result<HashMap<String, Stored>> {
+async fn stored(tx: &mut Tx, meter: &Meter, events: &[Event]) -> Result<HashMap<String, Stored>> {
     let mut found = HashMap::new();
     for chunk in events.chunks(CHUNK) {
         let sql = format!(

@@ -148,14 +148,17 @@ pub struct Used {
     pub events: i64,
 }
 
-/// All meters that have a workspace's events of the month, by their names.
+/// A workspace's month of all meters that take events, and of those that had any in it, by their
+/// names.
 pub async fn used(tx: &mut Tx, workspace: &WorkspaceId, period: Period) -> Result<Vec<Used>> {
     Ok(fetch_all!(
         tx,
         sqlx::query_as(
-            "select meters.*, meter_totals.value, meter_totals.events from meter_totals \
-             join meters on meters.name = meter_totals.meter \
-             where meter_totals.subject = $1 and meter_totals.period = $2 order by meters.name"
+            "select meters.*, coalesce(meter_totals.value, 0) as value, \
+             coalesce(meter_totals.events, 0) as events from meters left join meter_totals \
+             on meter_totals.meter = meters.name and meter_totals.subject = $1 \
+             and meter_totals.period = $2 \
+             where meters.archived_at is null or meter_totals.events > 0 order by meters.name"
         )
         .bind(workspace)
         .bind(period.to_string())
@@ -168,6 +171,6 @@ pub async fn of(
     workspace: &WorkspaceId,
     period: Period,
 ) -> Result<BTreeMap<String, i64>> {
-    let used = used(tx, workspace, period).await?;
-    Ok(used.into_iter().map(|used| (format!("meter:{}", used.meter.name), used.value)).collect())
+    let used = used(tx, workspace, period).await?.into_iter().filter(|used| used.events > 0);
+    Ok(used.map(|used| (format!("meter:{}", used.meter.name), used.value)).collect())
 }

@@ -144,8 +144,7 @@ impl Line {
     /// Removes the newest level.
     async fn take_back(&mut self, tx: &mut Tx) -> Result<()> {
         let before = self.before(tx, self.at).await?;
-        let (at, bytes) =
-            before.map_or((DateTime::UNIX_EPOCH, 0), |level| (level.at, level.bytes));
+        let (at, bytes) = before.map_or((DateTime::UNIX_EPOCH, 0), |level| (level.at, level.bytes));
         self.add(tx, at, self.at, -bytes, 0).await?;
         execute!(
             tx,
@@ -306,8 +305,7 @@ fn spans(from: DateTime<Utc>, to: DateTime<Utc>) -> impl Iterator<Item = Span> {
         }
         let period = Period::containing(from);
         let until = period.end().min(to);
-        let span =
-            Span { period, micros: micros(from, until), to_its_end: until == period.end() };
+        let span = Span { period, micros: micros(from, until), to_its_end: until == period.end() };
         from = until;
         Some(span)
     })

@@ -50,7 +50,7 @@ impl From<Meter> for MeterBody {
 }))]
 pub struct CreateMeter {
     /// Never changes.
-    #[schema(pattern = "^[a-z][a-z0-9_]{0,49}$")]
+    #[schema(pattern = "^[a-z0-9_]{1,63}$")]
     name: String,
     #[schema(min_length = 1, max_length = 200)]
     label: String,

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::quantity;
+use super::body::quantity;
 use crate::actor::Permission;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -132,11 +132,7 @@ pub struct BreakdownParams {
 }
 
 /// What is asked for, in the month that is meant.
-pub(super) fn asked(
-    period: Period,
-    by: By,
-    application: Option<ApplicationId>,
-) -> Result<Asked> {
+pub(super) fn asked(period: Period, by: By, application: Option<ApplicationId>) -> Result<Asked> {
     if let Some(id) = &application
         && id.as_str().parse::<ApplicationId>().is_err()
     {

@@ -86,9 +86,8 @@ async fn each_aggregation_counts_what_it_says() {
         assert_eq!(scene.send(meter, &events).await.json(200), taken(3, 0));
     }
     let keys = ["ann", "bob", "ann", "Ann"];
-    let events: Vec<Value> = (0..4)
-        .map(|n| scene.event(&format!("e{n}"), json!({ "key": keys[n] })))
-        .collect();
+    let events: Vec<Value> =
+        (0..4).map(|n| scene.event(&format!("e{n}"), json!({ "key": keys[n] }))).collect();
     assert_eq!(scene.send("unique", &events).await.json(200), taken(4, 0));
     let expected = [
         ("meter:last", 40_000_001),
@@ -241,7 +240,8 @@ async fn totals_are_what_the_events_add_up_to() {
                 1 => json!(second),
                 _ => json!(null),
             };
-            let more = json!({ "at": at, "value": format!("{n}.{n:06}"), "applicationId": application });
+            let more =
+                json!({ "at": at, "value": format!("{n}.{n:06}"), "applicationId": application });
             scene.event(&format!("e{n}"), more)
         })
         .collect();
@@ -249,18 +249,16 @@ async fn totals_are_what_the_events_add_up_to() {
         scene.send("sum", chunk).await.is(200);
     }
     let mut tx = scene.app.read().await;
-    let totals: Vec<(String, String, i64, i64)> = fetch_all!(
-        tx,
-        sqlx::query_as("select subject, period, value, events from meter_totals")
-    )
-    .unwrap();
+    let totals: Vec<(String, String, i64, i64)> =
+        fetch_all!(tx, sqlx::query_as("select subject, period, value, events from meter_totals"))
+            .unwrap();
     for (subject, period, value, events) in totals {
         let column = if subject.starts_with("ws_") { "workspace_id" } else { "application_id" };
-        let sql = format!(
-            "select at, value from meter_events where meter = 'sum' and {column} = $1"
-        );
+        let sql =
+            format!("select at, value from meter_events where meter = 'sum' and {column} = $1");
         let rows: Vec<(chrono::DateTime<chrono::Utc>, i64)> =
-            fetch_all!(tx, sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).bind(&subject)).unwrap();
+            fetch_all!(tx, sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).bind(&subject))
+                .unwrap();
         let of_month: Vec<i64> = rows
             .into_iter()
             .filter(|(at, _)| at.format("%Y-%m").to_string() == period)
@@ -358,7 +356,10 @@ async fn what_is_too_much_to_count_is_refused_and_loses_nothing() {
     let most = |n: i64| scene.event(&format!("e{n}"), json!({ "value": "1000000000000" }));
     let events: Vec<Value> = (0..9).map(most).collect();
     scene.send("sum", &events).await.is(200);
-    scene.send("sum", &[scene.event("one", json!({})), most(9)]).await.assert_invalid("events[1].value");
+    scene
+        .send("sum", &[scene.event("one", json!({})), most(9)])
+        .await
+        .assert_invalid("events[1].value");
     assert_eq!(scene.total("sum", "2026-03").await, 9_000_000_000_000_000_000);
     // What fits is still counted, exactly.
     let rest = scene.event("rest", json!({ "value": "223372036854.775807" }));

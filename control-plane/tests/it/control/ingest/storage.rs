@@ -1,14 +1,16 @@
 //! `/control/v1/ingest/storage`.
 
-use authsome_control_plane::metering::storage::{self, GB, Stored};
-use authsome_control_plane::metering::usage::Period;
 use authsome_control_plane::fetch_all;
+use authsome_control_plane::metering::storage::{self, Stored};
+use authsome_control_plane::metering::usage::Period;
 use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Response, TestApp, text, within};
+
+const GB: i64 = 1 << 30;
 
 const PATH: &str = "/control/v1/ingest/storage";
 
@@ -68,9 +70,7 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-const ACCEPTED: fn(u64, u64, u64) -> Value = |accepted, unchanged, ignored| {
-    json!({ "accepted": accepted, "unchanged": unchanged, "ignored": ignored })
-};
+const ACCEPTED: fn(u64, u64, u64) -> Value = |accepted, unchanged, ignored| json!({ "accepted": accepted, "unchanged": unchanged, "ignored": ignored });
 
 #[tokio::test]
 async fn a_month_is_its_average_over_time_as_if_the_last_level_held() {
@@ -103,7 +103,10 @@ async fn a_report_sent_again_changes_nothing_and_another_figure_is_a_conflict() 
         let fine = json!({ "applicationId": scene.application, "bytes": 1 });
         let error = scene.send(json!([fine, other])).await.error(409, "conflict");
         let message = text(&error["message"]);
-        assert!(message.contains("reports[1]") && message.contains(&bytes.to_string()), "{message}");
+        assert!(
+            message.contains("reports[1]") && message.contains(&bytes.to_string()),
+            "{message}"
+        );
     }
     assert_eq!(scene.stored("2026-03").await, before, "a batch with a conflict was taken in part");
 }
@@ -147,7 +150,10 @@ async fn a_bad_report_is_named_by_its_place_and_nothing_is_taken() {
             "reports[1].at",
         ),
         (json!({ "applicationId": id, "bytes": 1, "at": "yesterday" }), "reports[1].at"),
-        (json!({ "applicationId": id, "bytes": 1, "at": "+99999-01-01T00:00:00Z" }), "reports[1].at"),
+        (
+            json!({ "applicationId": id, "bytes": 1, "at": "+99999-01-01T00:00:00Z" }),
+            "reports[1].at",
+        ),
     ] {
         scene.send(json!([fine, bad])).await.assert_invalid(field);
     }
@@ -183,7 +189,8 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 }
@@ -193,7 +200,10 @@ async fn gb_months_are_exact_in_whatever_order_reports_come() {
     let scene = Scene::new().await;
     let mut dice = Dice(20_260_310);
     let now = scene.app.now().timestamp_micros();
-    let february = (at("2026-02-01T00:00:00Z").timestamp_micros(), at("2026-03-01T00:00:00Z").timestamp_micros());
+    let february = (
+        at("2026-02-01T00:00:00Z").timestamp_micros(),
+        at("2026-03-01T00:00:00Z").timestamp_micros(),
+    );
     let march = (february.1, at("2026-04-01T00:00:00Z").timestamp_micros());
     let day = 86_400_000_000_u64;
     for case in 0..40 {
@@ -241,12 +251,17 @@ async fn gb_months_are_exact_in_whatever_order_reports_come() {
                 }
             }
         }
-        for (sum, (period, month)) in sums.into_iter().zip([("2026-02", february), ("2026-03", march)]) {
+        for (sum, (period, month)) in
+            sums.into_iter().zip([("2026-02", february), ("2026-03", march)])
+        {
             let micros = i128::from(stored(&scene.app, &workspace, period).await.gb_months);
             let whole = i128::from(GB) * i128::from(month.1 - month.0);
             // Within half a millionth of the exact figure, and of two as near the greater.
             let off = 2 * (micros * whole - sum * 1_000_000);
-            assert!(-whole < off && off <= whole, "case {case}, {period}: {micros} of {sum}/{whole}");
+            assert!(
+                -whole < off && off <= whole,
+                "case {case}, {period}: {micros} of {sum}/{whole}"
+            );
         }
     }
     scene.app.leave_jobs();
@@ -353,7 +368,8 @@ async fn a_year_of_reports_stays_small_and_every_month_exact() {
         // Three a day that differ, and three that don't.
         let reports: Vec<Value> = (0..6)
             .map(|n| {
-                let time = start + TimeDelta::days(day) + TimeDelta::hours(n * 4) - TimeDelta::days(1);
+                let time =
+                    start + TimeDelta::days(day) + TimeDelta::hours(n * 4) - TimeDelta::days(1);
                 let bytes = (day * 1_000 + n.min(3)) * 1_000_003;
                 list.push((time.timestamp_micros(), bytes));
                 json!({ "applicationId": scene.application, "bytes": bytes, "at": time })

@@ -122,7 +122,8 @@ async fn applications_are_named_with_their_users_and_storage() {
     let scene = Scene::new().await;
     scene.used().await;
     let second = text(&scene.applications[1]["id"]);
-    let report = json!({ "applicationId": second, "bytes": 3_u64 << 30, "at": "2026-03-01T00:00:00Z" });
+    let report =
+        json!({ "applicationId": second, "bytes": 3_u64 << 30, "at": "2026-03-01T00:00:00Z" });
     let body = json!({ "reports": [report] });
     scene.app.ingest().post("/control/v1/ingest/storage", body).await.is(200);
     let answer = scene.get("").await;
@@ -174,8 +175,8 @@ async fn a_rotated_key_counts_with_its_successor() {
     let next = text(&scene.owner.post(&path, json!({ "overlap": "1h" })).await.json(201)["id"]);
     scene.used().await;
     let line = scene.keys[0].parse().unwrap();
-    let record = Record::of(&scene.app, &scene.applications[0], &next)
-        .with(|r| r.bucket = Some(line));
+    let record =
+        Record::of(&scene.app, &scene.applications[0], &next).with(|r| r.bucket = Some(line));
     FakeProxy::new(&scene.app).apply(&EpochId::new(), 1, &[record]).await;
     let answer = scene.get("by=key").await;
     assert_eq!(answer["total"], 3);
@@ -271,7 +272,10 @@ async fn what_left_no_trace_is_counted_without_a_name() {
     assert_eq!(answer["data"][0]["applicationId"], "app_purged");
     assert_eq!(answer["data"][0].get("applicationName"), None);
     let answer = scene.get("by=key").await;
-    assert_eq!((&answer["data"][0]["keyId"], &answer["sum"]["requests"]), (&json!("key_purged"), &json!(1)));
+    assert_eq!(
+        (&answer["data"][0]["keyId"], &answer["sum"]["requests"]),
+        (&json!("key_purged"), &json!(1))
+    );
 }
 
 #[tokio::test]

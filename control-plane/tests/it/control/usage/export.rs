@@ -43,7 +43,8 @@ async fn a_month_is_a_table_by_application() {
         ]
     );
     let answer = scene.owner.get(&scene.path("export?period=2026-03")).await;
-    let name = format!("attachment; filename=\"usage-{}-2026-03-by-application.csv\"", scene.workspace);
+    let name =
+        format!("attachment; filename=\"usage-{}-2026-03-by-application.csv\"", scene.workspace);
     assert_eq!(answer.header("content-disposition"), Some(name.as_str()));
 }
 
