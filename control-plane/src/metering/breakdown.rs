@@ -44,6 +44,14 @@ pub struct Asked {
     pub application: Option<ApplicationId>,
 }
 
+impl Asked {
+    /// What counts lies before it: nothing of a month that has not begun, though what is stored
+    /// now may be stored then.
+    fn end(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        if self.period.start() > now { DateTime::UNIX_EPOCH } else { self.period.end() }
+    }
+}
+
 /// One part.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Part {
@@ -92,14 +100,14 @@ pub async fn all(tx: &mut Tx, access: &Access, asked: &Asked) -> Result<Vec<Part
 
 /// Binds what the rows of a way of parting need.
 macro_rules! bound {
-    ($sql:expr, $workspace:expr, $asked:expr) => {{
+    ($sql:expr, $workspace:expr, $asked:expr, $end:expr) => {{
         let query = sqlx::query_as(AssertSqlSafe($sql.clone()))
             .bind($workspace)
             .bind($asked.application.as_ref().map_or("", ApplicationId::as_str));
         match $asked.by {
-            By::Application => query.bind($asked.period.to_string()).bind($asked.period.end()),
+            By::Application => query.bind($asked.period.to_string()).bind($end),
             By::Key => query.bind($asked.period.to_string()),
-            By::Route => query.bind($asked.period.start()).bind($asked.period.end()),
+            By::Route => query.bind($asked.period.start()).bind($end),
         }
     }};
 }
@@ -128,7 +136,8 @@ async fn sum(tx: &mut Tx, workspace: &WorkspaceId, asked: &Asked) -> Result<(i64
          cast(coalesce(sum(bytes_out), 0) as bigint) as bytes_out from ({}) as parts",
         rows(asked.by)
     );
-    let row: Row = fetch_one!(tx, bound!(sql, workspace, asked))?;
+    let end = asked.end(tx.now());
+    let row: Row = fetch_one!(tx, bound!(sql, workspace, asked, end))?;
     Ok((row.parts, row.sum))
 }
 
@@ -143,7 +152,8 @@ async fn parts(
          order by requests desc, application_id, key_id, route {range}",
         rows(asked.by)
     );
-    let mut parts: Vec<Part> = fetch_all!(tx, bound!(sql, workspace, asked))?;
+    let end = asked.end(tx.now());
+    let mut parts: Vec<Part> = fetch_all!(tx, bound!(sql, workspace, asked, end))?;
     if asked.by == By::Application {
         let users = users(tx, workspace, asked.period).await?;
         let stored = storage::by_application(tx, workspace, asked.period).await?;

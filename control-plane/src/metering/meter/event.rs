@@ -2,6 +2,7 @@
 //! again is compared with what came first. All that a batch changes is one transaction; a batch with
 //! an entry that can't be counted changes nothing.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use authsome_shared::code::Code;
@@ -120,34 +121,33 @@ pub async fn take(tx: &mut Tx, meter: &Meter, events: Vec<NewEvent>) -> Result<T
         return Err(Error::Conflict(Code::InvalidState, message));
     }
     let events = check(tx, meter.aggregation, events).await?;
-    let mut taken = Taken::default();
-    // In one order, so that parallel batches can't deadlock.
+    // Of each id the first, in one order, so that parallel batches can't deadlock.
     let mut first: BTreeMap<String, Event> = BTreeMap::new();
     let mut again = vec![];
     for event in events {
-        match first.get(&event.id) {
-            None => {
-                first.insert(event.id.clone(), event);
+        match first.entry(event.id.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(event);
             }
-            Some(before) if event.says(&before.stored()) => taken.duplicates += 1,
-            Some(_) => again.push(event),
+            Entry::Occupied(_) => again.push(event),
         }
     }
     let events: Vec<Event> = first.into_values().collect();
     let new = insert(tx, meter, &events).await?;
     let (events, known): (Vec<Event>, Vec<Event>) =
         events.into_iter().partition(|event| new.contains(&event.id));
-    let stored = stored(tx, meter, &known).await?;
-    for event in known {
-        match stored.get(&event.id) {
-            Some(before) if event.says(before) => taken.duplicates += 1,
-            _ => again.push(event),
+    let mut counted = stored(tx, meter, &known).await?;
+    counted.extend(events.iter().map(|event| (event.id.clone(), event.stored())));
+    again.extend(known);
+    again.sort_by_key(|event| event.index);
+    let mut taken = Taken { accepted: events.len() as u64, ..Taken::default() };
+    for event in again {
+        if counted.get(&event.id).is_some_and(|counted| event.says(counted)) {
+            taken.duplicates += 1;
+        } else {
+            taken.conflicts.push(Conflict { index: event.index, id: event.id });
         }
     }
-    again.sort_by_key(|event| event.index);
-    taken.conflicts =
-        again.into_iter().map(|Event { index, id, .. }| Conflict { index, id }).collect();
-    taken.accepted = events.len() as u64;
     total::add(tx, meter, &events).await?;
     let mut touched = Touched::default();
     for event in &events {

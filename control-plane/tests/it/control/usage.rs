@@ -2,6 +2,7 @@
 
 mod breakdown;
 mod export;
+mod items;
 
 use authsome_control_plane::execute;
 use authsome_shared::id::EpochId;
