@@ -16,6 +16,7 @@ use authsome_control_plane::config::{Config, TaxRate};
 use authsome_control_plane::{fetch_all, fetch_one, worker};
 use authsome_shared::clock::Clock;
 use authsome_shared::id::{EpochId, WorkspaceId};
+use authsome_shared::secret::Secret;
 use authsome_shared::usage::UsageRecord;
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use model::{Model, Terms};
@@ -410,7 +411,7 @@ async fn bills_until_it_is_killed() {
     let told: Value = serde_json::from_str(&told).unwrap();
     let mut config = Config::default();
     config.server.data_dir = told["dataDir"].as_str().unwrap().into();
-    config.database.url = told["database"].as_str().unwrap().to_owned().into();
+    config.database.url = Secret::new(told["database"].as_str().unwrap().to_owned());
     config.billing = serde_json::from_value(told["billing"].clone()).unwrap();
     config.applications.default_upstream = "echo".into();
     let now: DateTime<Utc> = serde_json::from_value(told["now"].clone()).unwrap();
