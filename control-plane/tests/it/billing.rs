@@ -6,6 +6,7 @@ mod collect_faults;
 mod credit;
 mod dunning;
 mod late;
+mod year;
 
 use authsome_control_plane::billing::invoice::settle::By;
 use authsome_control_plane::billing::invoice::{Filter, Invoice, StoredLine, settle, store};
