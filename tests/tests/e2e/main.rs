@@ -25,6 +25,7 @@ mod rotation;
 mod settings;
 mod split;
 mod spoilt_files;
+mod stripe;
 mod upgrade;
 mod usage;
 mod webhooks;

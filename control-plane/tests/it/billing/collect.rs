@@ -411,6 +411,17 @@ async fn what_is_given_back_at_stripe_is_named() {
         differences(&it).await,
         [Difference::Refunded { amount: 700 }, Difference::CreditedAtStripe { amount: 300 }]
     );
+    let named = compare::of_month(&it.app.app, &workspace, "2026-03").await.unwrap();
+    let named: Vec<(&str, i64, i64, &str)> =
+        named.iter().map(|it| (it.what.as_str(), it.stated, it.found, it.message.as_str())).collect();
+    assert_eq!(
+        named,
+        [
+            ("stripe.refunded", 0, 700, "Invoice INV-000001: $7.00 was refunded at Stripe"),
+            ("stripe.credited", 0, 300, "Invoice INV-000001: $3.00 was credited at Stripe"),
+        ]
+    );
+    assert_eq!(compare::of_month(&it.app.app, &workspace, "2026-02").await.unwrap(), []);
 }
 
 #[tokio::test]
