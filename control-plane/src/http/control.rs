@@ -71,7 +71,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
         .routes(routes!(usage::get_usage))
-        .routes(routes!(usage::get_reconciliation))
+        .routes(routes!(usage::reconciliation::get_reconciliation))
         .routes(routes!(usage::breakdown::get_usage_breakdown))
         .routes(routes!(usage::export::export_usage))
         .routes(routes!(proxies::list_proxies))
