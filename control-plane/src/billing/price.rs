@@ -228,3 +228,6 @@ impl Sum {
         amount
     }
 }
+
+#[cfg(test)]
+mod tests;
