@@ -4,6 +4,7 @@
 
 mod billing;
 mod provider;
+mod stripe;
 mod value;
 mod webhooks;
 
@@ -22,6 +23,7 @@ use crate::db::Location;
 use crate::identity::user::is_email;
 pub use billing::{Billing, Issuer, TaxRate, is_country};
 pub use provider::{GOOGLE, Provider, ProviderKind};
+pub use stripe::Stripe;
 use value::{addresses, check_http_url, networks, origins, some_networks};
 pub use webhooks::Webhooks;
 

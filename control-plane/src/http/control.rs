@@ -9,7 +9,9 @@ mod deliveries;
 mod invitations;
 mod keys;
 mod members;
+mod payment_method;
 mod proxies;
+mod stripe;
 mod usage;
 mod webhooks;
 mod workspaces;
@@ -18,6 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+pub use stripe::PATH as STRIPE_WEBHOOKS;
 
 /// Every operation, with its description.
 pub fn router() -> OpenApiRouter<App> {
@@ -102,4 +105,12 @@ pub fn router() -> OpenApiRouter<App> {
             admin::meters::update_meter,
             admin::meters::archive_meter
         ))
+        .routes(routes!(
+            payment_method::set_payment_method,
+            payment_method::get_payment_method,
+            payment_method::delete_payment_method
+        ))
+        .routes(routes!(payment_method::create_setup_intent))
+        .routes(routes!(payment_method::open_billing_portal))
+        .routes(routes!(stripe::receive_stripe_webhook))
 }

@@ -1,6 +1,8 @@
 //! From the end of a month to a paid invoice: what the job does, by a clock turned by hand.
 
 mod closing;
+mod collect;
+mod collect_faults;
 mod credit;
 mod dunning;
 mod late;
