@@ -12,6 +12,7 @@ pub mod actor;
 pub mod app;
 pub mod applications;
 pub mod audit;
+pub mod billing;
 pub mod config;
 pub mod distribution;
 mod duration;

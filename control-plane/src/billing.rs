@@ -1,0 +1,3 @@
+//! What workspaces are charged, and how they are told.
+
+pub mod document;
