@@ -1,21 +1,23 @@
 //! Writes documents of every kind into a folder, as PDF and HTML, to be looked at:
-//! `cargo run -p authsome-control-plane --example documents -- FOLDER`.
+//! `cargo run -p authsome-control-plane --example documents -- FOLDER [FONT…]`.
 
 use std::path::Path;
 
 use anyhow::Context;
-use authsome_control_plane::billing::document::typeface::BUILT_IN;
 use authsome_control_plane::billing::document::{
     Contact, Document, Note, Paper, Row, Stamp, Sum, html, pdf,
 };
+use authsome_control_plane::config::Documents;
 use chrono::{DateTime, Utc};
 
 fn main() -> anyhow::Result<()> {
     let folder = std::env::args().nth(1).context("say which folder")?;
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder)?;
+    let fonts = std::env::args().skip(2).map(Into::into).collect();
+    let fonts = Documents { fonts, ..Documents::default() }.read_fonts()?;
     for (name, document) in samples() {
-        std::fs::write(folder.join(format!("{name}.pdf")), pdf(&document, &BUILT_IN))?;
+        std::fs::write(folder.join(format!("{name}.pdf")), pdf(&document, &fonts))?;
         std::fs::write(folder.join(format!("{name}.html")), html::render(&document))?;
     }
     println!("{}", folder.display());
@@ -52,7 +54,7 @@ fn samples() -> Vec<(&'static str, Document)> {
     let void = Document { stamp: Some(Stamp::Void), ..month.clone() };
     let mut bare = Document { stamp: Some(Stamp::Draft), number: "Draft".into(), ..month.clone() };
     bare.customer = Contact {
-        name: "株式会社アカメ / Ελλάδα ΑΕ / ООО «Ромашка»".into(),
+        name: "株式会社アカメ / Ελλάδα ΑΕ / ООО «Ромашка» ɸɮ".into(),
         lines: vec![],
     };
     bare.issuer = Contact { name: "AuthSome Cloud".into(), lines: vec![] };

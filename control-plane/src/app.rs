@@ -9,6 +9,7 @@ use authsome_shared::envelope::Envelope;
 use authsome_shared::secret::Secret;
 
 use crate::applications::{self, Seals};
+use crate::billing::document::typeface::Fonts;
 use crate::config::{Config, given};
 use crate::db::Db;
 use crate::egress::Resolver;
@@ -48,6 +49,8 @@ pub struct State {
     pub mailer: Mailer,
     /// Finds the addresses of users' URLs.
     pub resolver: Resolver,
+    /// What documents are set in.
+    pub fonts: Fonts,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
     pub before: proxies::Before,
@@ -74,6 +77,7 @@ impl App {
         let sealer = Sealer::load(given(&config.platform.master_key), &config.server.data_dir)?;
         let node_token = node_token(&config)?;
         let envelope = Envelope::new(node_token.expose());
+        let fonts = config.documents.read_fonts()?;
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
         identity::admin::settle(&mut tx, &config.platform.admins).await?;
@@ -101,6 +105,7 @@ impl App {
             seen: Seen::default(),
             mailer,
             resolver,
+            fonts,
             node_token,
             envelope,
         })))

@@ -3,6 +3,7 @@
 //! drawn as the box that fonts have for it. Scripts that need shaping or run from right to left are
 //! not set rightly here: the HTML has them.
 
+use std::fmt;
 use std::sync::LazyLock;
 
 use anyhow::{Context, ensure};
@@ -151,6 +152,12 @@ fn lookups<'a>(
 /// What every document can be set in.
 pub static BUILT_IN: LazyLock<Fonts> =
     LazyLock::new(|| Fonts::with(vec![]).expect("the built-in fonts are fonts"));
+
+impl fmt::Debug for Fonts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fonts({})", self.faces.len())
+    }
+}
 
 impl Fonts {
     /// The built-in family, and `others` for what it lacks.
