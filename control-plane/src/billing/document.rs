@@ -2,8 +2,11 @@
 //! [`pdf`] only differ in how it looks. Both are functions of the value alone: the same document
 //! gives the same bytes, whenever it is made.
 
+mod address;
 mod canvas;
+pub mod credit_note;
 pub mod html;
+pub mod invoice;
 mod sheet;
 pub mod typeface;
 

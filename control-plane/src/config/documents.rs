@@ -13,7 +13,6 @@ const MAX_FONT_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Documents {
-    pub payment_instructions: String,
     pub footer: String,
     pub fonts: Vec<PathBuf>,
 }

@@ -39,8 +39,12 @@ pub fn render(document: &Document) -> String {
     head(&mut page, document);
     table(&mut page, document);
     for note in &document.notes {
-        let (title, text) = (escaped(&note.title), escaped(&note.text));
-        let _ = write!(page, "<section class=\"note\"><h2>{title}</h2><p>{text}</p></section>\n");
+        let title = match note.title.as_str() {
+            "" => String::new(),
+            title => format!("<h2>{}</h2>", escaped(title)),
+        };
+        let text = escaped(&note.text);
+        let _ = writeln!(page, "<section class=\"note\">{title}<p>{text}</p></section>");
     }
     page.push_str("</main>\n</body>\n</html>\n");
     page

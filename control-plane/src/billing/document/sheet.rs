@@ -321,8 +321,10 @@ impl Sheet<'_> {
             if self.y + LEADING * 2.0 > self.bottom {
                 self.next_page();
             }
-            self.canvas.text(MARGIN, self.y, title, STRONG);
-            self.y += LEADING + 1.0;
+            if !title.is_empty() {
+                self.canvas.text(MARGIN, self.y, title, STRONG);
+                self.y += LEADING + 1.0;
+            }
             for line in lines {
                 if self.y > self.bottom {
                     self.next_page();
