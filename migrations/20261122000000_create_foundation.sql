@@ -58,15 +58,29 @@ create table login_throttles (
 
 create table plans (
     name text primary key not null,
-    limits jsonb not null
+    -- What new subscriptions get.
+    current_version bigint not null
 );
-insert into plans (name, limits) values
-    ('free', '{"feeCents": 0, "applications": 3, "requestsPerMonth": 100000,
+insert into plans (name, current_version) values ('free', 1), ('pro', 1), ('enterprise', 1);
+
+-- What a plan includes and costs; a version is never changed.
+create table plan_versions (
+    plan text not null references plans (name),
+    version bigint not null,
+    limits jsonb not null,
+    -- Agreed with particular workspaces: others are never moved to it or from it.
+    private boolean not null,
+    note text not null,
+    created_at timestamptz not null,
+    primary key (plan, version)
+);
+insert into plan_versions (plan, version, private, note, created_at, limits) values
+    ('free', 1, false, '', '2026-01-01T00:00:00+00:00', '{"feeMinor": 0, "applications": 3, "requestsPerMonth": 100000,
         "rateLimit": {"requests": 10, "windowMs": 1000, "burst": 10},
         "api": {"perMinute": 100, "perDay": 10000},
         "activeUsers": {"included": 10000, "tiers": []},
         "storageGb": {"included": 5, "tiers": []}}'),
-    ('pro', '{"feeCents": 2500, "applications": null, "requestsPerMonth": null,
+    ('pro', 1, false, '', '2026-01-01T00:00:00+00:00', '{"feeMinor": 2500, "applications": null, "requestsPerMonth": null,
         "rateLimit": {"requests": 100, "windowMs": 1000, "burst": 100},
         "api": {"perMinute": 1000, "perDay": 100000},
         "activeUsers": {"included": 10000, "tiers": [
@@ -74,7 +88,7 @@ insert into plans (name, limits) values
             {"upTo": 1000000, "unitMicros": 15000},
             {"upTo": null, "unitMicros": 10000}]},
         "storageGb": {"included": 10, "tiers": [{"upTo": null, "unitMicros": 100000}]}}'),
-    ('enterprise', '{"feeCents": 0, "applications": null, "requestsPerMonth": null,
+    ('enterprise', 1, false, '', '2026-01-01T00:00:00+00:00', '{"feeMinor": 0, "applications": null, "requestsPerMonth": null,
         "rateLimit": {"requests": 1000, "windowMs": 1000, "burst": 1000},
         "api": {"perMinute": 10000, "perDay": 1000000},
         "activeUsers": {"included": 0, "tiers": []},
@@ -84,7 +98,8 @@ create table workspaces (
     id text primary key not null,
     name text not null,
     slug text not null unique,
-    plan text not null references plans (name),
+    plan text not null,
+    plan_version bigint not null,
     status text not null,
     owner_id text not null references users (id),
     metadata jsonb not null,
@@ -94,11 +109,15 @@ create table workspaces (
     status_before_deletion text,
     status_before_suspension text,
     suspended_reason text,
+    -- Who suspended it: the operator, or billing.
+    suspended_by text,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     deleted_at timestamptz,
-    purge_at timestamptz
+    purge_at timestamptz,
+    foreign key (plan, plan_version) references plan_versions (plan, version)
 );
+create index workspaces_plan on workspaces (plan, plan_version, id);
 
 create table members (
     id text primary key not null,

@@ -23,6 +23,8 @@ create table subscription_segments (
     ends_at timestamptz,
     plan text not null,
     version bigint not null,
+    -- What was agreed instead of the plan's.
+    overrides jsonb not null,
     -- Free of charge before this.
     trial_until timestamptz,
     primary key (workspace_id, starts_at)

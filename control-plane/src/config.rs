@@ -2,6 +2,7 @@
 //! order of rising precedence. Loaded once, in `main`. Unknown and impossible settings are errors
 //! that name the key and where it was set.
 
+mod billing;
 mod documents;
 mod provider;
 mod value;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::Location;
 use crate::identity::user::is_email;
+pub use billing::{Billing, Issuer, TaxRate, is_country};
 pub use documents::Documents;
 pub use provider::{GOOGLE, Provider, ProviderKind};
 use value::{addresses, check_http_url, networks, origins, some_networks};
@@ -46,6 +48,7 @@ pub struct Config {
     pub log: Log,
     pub api: Api,
     pub webhooks: Webhooks,
+    pub billing: Billing,
     pub documents: Documents,
 }
 
@@ -363,6 +366,7 @@ impl Config {
         self.applications.default_upstream()?;
         self.egress.dns_server()?;
         self.webhooks.validate()?;
+        self.billing.validate()?;
         self.documents.validate()?;
         ensure!(self.applications.provision_attempts > 0, "applications.provision_attempts is 0");
         ensure!(self.logs.keep_days > 0, "logs.keep_days is 0");

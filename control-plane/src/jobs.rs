@@ -6,14 +6,15 @@
 mod queue;
 
 use anyhow::Context;
-use authsome_shared::id::{ApplicationId, UserId, WorkspaceId};
+use authsome_shared::id::{ApplicationId, InvoiceId, UserId, WorkspaceId};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Role;
 use crate::error::{Error, Result};
 use crate::mail::Mail;
 use crate::sealed::Sealer;
-use crate::workspaces::Plan;
+use crate::workspaces::VersionOf;
 pub use queue::{Claimed, claim, enqueue, finish, next_due, retry_after};
 
 const MAIL_PURPOSE: &str = "mail";
@@ -27,14 +28,17 @@ pub enum Job {
     Restart { application_id: ApplicationId },
     /// Send a mail; sealed, because mails carry tokens.
     SendMail { sealed: String },
-    /// Tell the proxies what a changed plan means for the workspaces of it, from one id on.
-    RepublishPlan { plan: Plan, after: Option<WorkspaceId> },
+    /// Move the workspaces of a plan to another version of it as of `at`, or at the end of their
+    /// month, from one id on.
+    MoveSubscriptions { to: VersionOf, at: Option<DateTime<Utc>>, after: Option<WorkspaceId> },
     /// Send an account the link that proves its address.
     VerifyEmail { user_id: UserId },
     /// Send the link for a new password to an address, if it has an account.
     PasswordReset { email: String },
     /// Send a mail, which holds no secret, to everybody who has one of the roles by then.
     MailMembers { workspace_id: WorkspaceId, roles: Vec<Role>, subject: String, text: String },
+    /// Bring what is known of an invoice to whoever collects it.
+    Collect { invoice_id: InvoiceId },
 }
 
 impl Job {
@@ -49,7 +53,8 @@ impl Job {
             Self::Provision { .. } => "provision",
             Self::Restart { .. } => "restart",
             Self::SendMail { .. } => "send_mail",
-            Self::RepublishPlan { .. } => "republish_plan",
+            Self::MoveSubscriptions { .. } => "move_subscriptions",
+            Self::Collect { .. } => "collect",
             Self::VerifyEmail { .. } => "verify_email",
             Self::PasswordReset { .. } => "password_reset",
             Self::MailMembers { .. } => "mail_members",

@@ -2,8 +2,8 @@
 //! of the configuration that proxies serve from.
 //!
 //! One way down: surface (`http`) → domain function → SQL. Domains depend in one direction:
-//! `identity` ← `workspaces` ← `applications` ← `keys` ← `metering`, with
-//! `distribution` and `webhooks` on top.
+//! `identity` ← `workspaces` ← `applications` ← `keys` ← `metering` ← `billing`,
+//! with `distribution` and `webhooks` on top.
 
 #[macro_use]
 pub mod db;
@@ -29,6 +29,7 @@ pub mod mail;
 mod merge;
 pub mod metering;
 pub mod page;
+pub mod period;
 pub mod platform;
 pub mod proxies;
 pub mod random;

@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod histogram;
 pub mod metrics;
+pub mod quantities;
 pub mod reconciliation;
 pub mod retention;
 pub mod series;

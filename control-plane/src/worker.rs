@@ -1,12 +1,13 @@
 //! Runs jobs as they fall due, and the hourly housekeeping: the one place that knows what each kind
 //! of job does. A stop lets the jobs in hand end; a crash leaves their claims to expire.
 
+mod billing;
 mod retention;
 
 use std::time::Duration;
 
 use authsome_shared::id::WorkspaceId;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +20,9 @@ use crate::identity::{account, device, mail_token, mfa, oauth, session, throttle
 use crate::jobs::{self, Claimed, Job};
 use crate::mail::Mail;
 use crate::webhooks::{self, dispatcher};
-use crate::workspaces::{self, Plan, api_limit, member};
+use crate::workspaces::{self, VersionOf, api_limit, member, subscription};
 use crate::{idempotency, revisions};
+pub use billing::run as run_billing;
 
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
@@ -46,6 +48,7 @@ impl Worker {
         tasks.push(tokio::spawn(keep_house(app.clone(), stop.clone())));
         tasks.push(tokio::spawn(keep_counts(app.clone(), stop.clone())));
         tasks.push(tokio::spawn(write_seen(app.clone(), stop.clone())));
+        tasks.push(tokio::spawn(billing::keep(app.clone(), stop.clone())));
         tasks.push(tokio::spawn(dispatcher::run(app.clone(), stop.clone())));
         Self { tasks }
     }
@@ -130,7 +133,8 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             }
             Ok(tx.commit().await?)
         }
-        Job::RepublishPlan { plan, after } => republish(app, *plan, after.as_ref()).await,
+        Job::MoveSubscriptions { to, at, after } => move_all(app, *to, *at, after.as_ref()).await,
+        Job::Collect { invoice_id } => billing::collect(app, invoice_id).await,
         Job::VerifyEmail { user_id } => {
             let mut tx = app.db.write().await?;
             account::send_proof(&mut tx, app, user_id).await?;
@@ -145,11 +149,16 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
 }
 
 /// One batch; the next is a job of its own, written with it.
-async fn republish(app: &App, plan: Plan, after: Option<&WorkspaceId>) -> anyhow::Result<()> {
+async fn move_all(
+    app: &App,
+    to: VersionOf,
+    at: Option<DateTime<Utc>>,
+    after: Option<&WorkspaceId>,
+) -> anyhow::Result<()> {
     let mut tx = app.db.write().await?;
-    let last = workspaces::admin::republish(&mut tx, plan, after, workspaces::admin::BATCH).await?;
+    let last = subscription::move_all(&mut tx, to, at, after, workspaces::admin::BATCH).await?;
     if last.is_some() {
-        jobs::enqueue(&mut tx, &Job::RepublishPlan { plan, after: last }).await?;
+        jobs::enqueue(&mut tx, &Job::MoveSubscriptions { to, at, after: last }).await?;
     }
     Ok(tx.commit().await?)
 }
@@ -209,8 +218,8 @@ impl Policy {
             | Job::PasswordReset { .. } => {
                 Self { attempts: 10, first_pause: TimeDelta::seconds(5) }
             }
-            // What proxies must know is not given up.
-            Job::RepublishPlan { .. } => {
+            // What proxies must know, and money, is not given up.
+            Job::MoveSubscriptions { .. } | Job::Collect { .. } => {
                 Self { attempts: i64::MAX, first_pause: TimeDelta::seconds(1) }
             }
         }

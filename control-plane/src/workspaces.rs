@@ -10,7 +10,9 @@ pub mod invitation;
 pub mod limits;
 pub mod member;
 pub mod plan;
+pub mod standing;
 mod store;
+pub mod subscription;
 
 use authsome_shared::code::Code;
 use authsome_shared::id::{UserId, WorkspaceId};
@@ -28,7 +30,7 @@ use crate::error::{Checks, Error, Result};
 use crate::page::{Page, PageParams};
 use crate::{merge, revisions};
 pub use limits::Overrides;
-pub use plan::{Limits, Plan};
+pub use plan::{Limits, Plan, VersionOf};
 
 /// How long a deleted workspace can be restored.
 const RESTORABLE: TimeDelta = TimeDelta::days(30);
@@ -57,12 +59,24 @@ impl Status {
     }
 }
 
+/// Who suspended a workspace, and so who ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum SuspendedBy {
+    /// The platform's admins.
+    Operator,
+    /// Until what is due is paid.
+    Billing,
+}
+
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Workspace {
     pub id: WorkspaceId,
     pub name: String,
     pub slug: String,
     pub plan: Plan,
+    pub plan_version: i64,
     pub status: Status,
     pub owner_id: UserId,
     pub metadata: Json<Map<String, Value>>,
@@ -70,8 +84,9 @@ pub struct Workspace {
     pub limits: Json<Overrides>,
     status_before_deletion: Option<Status>,
     status_before_suspension: Option<Status>,
-    /// Why the platform's admins suspended it.
+    /// Why it was suspended.
     pub suspended_reason: Option<String>,
+    pub suspended_by: Option<SuspendedBy>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub deleted_at: Option<DateTime<Utc>>,
@@ -87,6 +102,23 @@ impl Workspace {
         })
     }
 
+    /// The version of the plan that holds.
+    pub fn version(&self) -> VersionOf {
+        VersionOf { plan: self.plan, version: self.plan_version }
+    }
+
+    /// The state beneath a deletion and a suspension: what it goes back to.
+    fn status_beneath(&mut self) -> &mut Status {
+        let mut status = &mut self.status;
+        if *status == Status::Deleted {
+            status = self.status_before_deletion.get_or_insert(Status::Active);
+        }
+        if *status == Status::Suspended {
+            status = self.status_before_suspension.get_or_insert(Status::Active);
+        }
+        status
+    }
+
     /// What proxies must know of it. A deleted workspace's applications are suspended, not unknown,
     /// so that they come back with it.
     pub fn to_wire(&self, limits: &Limits) -> snapshot::Workspace {
@@ -98,7 +130,7 @@ impl Workspace {
                 Status::Suspended | Status::Deleted => snapshot::WorkspaceStatus::Suspended,
             },
             rate_limit: limits.rate_limit,
-            quota: limits.requests_per_month,
+            quota: limits.quota(),
         }
     }
 }
@@ -143,6 +175,12 @@ pub async fn access(
     Ok((access, workspace))
 }
 
+/// One that is not deleted, to be changed by the platform itself.
+pub async fn held(tx: &mut Tx, id: &WorkspaceId) -> Result<Option<Workspace>> {
+    let workspace = store::by_id(tx, id).await?;
+    Ok(workspace.filter(|workspace| workspace.status != Status::Deleted))
+}
+
 /// The one answer to a role that does not suffice.
 pub fn forbidden() -> Error {
     Error::Forbidden("Insufficient permissions for this operation")
@@ -181,12 +219,14 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
         return Err(Error::Forbidden("The enterprise plan is set by the platform's operator"));
     }
     let now = tx.now();
+    let version = plan::current(tx, new.plan).await?;
     let wanted = slug_of(&new.name, "workspace");
     let mut workspace = Workspace {
         id: WorkspaceId::new(),
         name: new.name.trim().to_owned(),
         slug: new.slug.clone().unwrap_or_default(),
         plan: new.plan,
+        plan_version: version.version,
         status: Status::Active,
         owner_id: actor.user_id.clone(),
         metadata: Json(new.metadata),
@@ -194,6 +234,7 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
         status_before_deletion: None,
         status_before_suspension: None,
         suspended_reason: None,
+        suspended_by: None,
         created_at: now,
         updated_at: now,
         deleted_at: None,
@@ -214,6 +255,7 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
         }
     }
     member::insert_owner(tx, &workspace.id, actor).await?;
+    subscription::begin(tx, &workspace).await?;
     let entry = Entry::by(actor, "workspace.created").in_workspace(&workspace.id);
     tx.audit(entry.on("workspace", &workspace.id).after(workspace.audited()));
     publish(tx, &workspace).await?;
@@ -258,6 +300,7 @@ pub async fn delete(tx: &mut Tx, access: &Access, mut workspace: Workspace) -> R
     workspace.purge_at = Some(now + RESTORABLE);
     workspace.updated_at = now;
     store::update(tx, &workspace).await?;
+    subscription::end(tx, &workspace.id).await?;
     let entry = access.audit("workspace.deleted").on("workspace", &workspace.id);
     tx.audit(entry.change(before, workspace.audited()));
     publish(tx, &workspace).await
@@ -274,13 +317,14 @@ pub async fn restore(tx: &mut Tx, access: &Access, mut workspace: Workspace) -> 
     workspace.purge_at = None;
     workspace.updated_at = tx.now();
     store::update(tx, &workspace).await?;
+    subscription::resume(tx, &workspace).await?;
     let entry = access.audit("workspace.restored").on("workspace", &workspace.id);
     tx.audit(entry.change(before, workspace.audited()));
     publish(tx, &workspace).await?;
     Ok(workspace)
 }
 
-/// Removes for good what can no longer be restored. Usage stays: invoices rest on it. Answers what
+/// Removes for good what can no longer be restored, once its last month is closed. Usage stays: invoices rest on it. Answers what
 /// proxies must forget, for the caller to append.
 pub async fn purge(tx: &mut Tx) -> Result<Vec<Change>> {
     let due = store::due_for_purge(tx).await?;
@@ -299,7 +343,10 @@ pub async fn for_snapshot(tx: &mut Tx) -> Result<Vec<snapshot::Workspace>> {
     workspaces
         .iter()
         .map(|workspace| {
-            let limits = plan::limits_in(&limits, workspace.plan)?.clone();
+            let limits = limits.get(&workspace.version()).cloned().ok_or_else(|| {
+                let version = workspace.version();
+                Error::internal(anyhow::anyhow!("{version:?} of {} has no row", workspace.id))
+            })?;
             Ok(workspace.to_wire(&limits.with(&workspace.limits.0)))
         })
         .collect()

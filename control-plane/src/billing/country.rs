@@ -84,8 +84,13 @@ mod tests {
     fn countries_are_found_by_their_codes() {
         assert!(NAMES.is_sorted_by_key(|(code, _)| *code));
         for (code, found) in [
-            ("AD", Some("Andorra")), ("DE", Some("Germany")), ("GB", Some("United Kingdom")),
-            ("ZW", Some("Zimbabwe")), ("XX", None), ("de", None), ("", None),
+            ("AD", Some("Andorra")),
+            ("DE", Some("Germany")),
+            ("GB", Some("United Kingdom")),
+            ("ZW", Some("Zimbabwe")),
+            ("XX", None),
+            ("de", None),
+            ("", None),
         ] {
             assert_eq!(name(code), found, "{code}");
         }

@@ -106,12 +106,13 @@ pub async fn check(tx: &mut Tx, id: &WorkspaceId, period: &str) -> Result<()> {
     let row: Option<Month> = fetch_optional!(
         tx,
         sqlx::query_as(
-            "select workspaces.name, plans.limits, workspaces.limits as overrides, \
+            "select workspaces.name, plan_versions.limits, workspaces.limits as overrides, \
              coalesce((select units from usage_totals \
                 where subject = workspaces.id and period = $2), 0) as units, \
              coalesce((select users from usage_active_users \
                 where workspace_id = workspaces.id and period = $2), 0) as users \
-             from workspaces join plans on plans.name = workspaces.plan where workspaces.id = $1"
+             from workspaces join plan_versions on plan_versions.plan = workspaces.plan \
+             and plan_versions.version = workspaces.plan_version where workspaces.id = $1"
         )
         .bind(id)
         .bind(period)

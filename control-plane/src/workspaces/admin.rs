@@ -1,25 +1,27 @@
 //! Workspaces as the platform's admins see and change them: search, plan and limits, suspension. It
 //! gives no access to what is in a workspace: for that one must be its member.
 //!
-//! A change of a plan concerns every workspace of it: a job publishes them in batches, each in a
-//! transaction of its own ([`republish`]).
+//! A new version of a plan may concern every workspace of it: a job moves them in batches, each in a
+//! transaction of its own (`subscription::move_all`).
 
 use authsome_shared::code::Code;
 use authsome_shared::id::WorkspaceId;
-use authsome_shared::snapshot::Change;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
 
 use super::limits::Overrides;
-use super::{NOT_FOUND, Plan, Status, Workspace, plan, publish, store};
+use super::{
+    NOT_FOUND, Plan, Status, SuspendedBy, VersionOf, Workspace, plan, publish, store, subscription,
+};
 use crate::actor::PlatformAccess;
+use crate::audit::Entry;
 use crate::db::Tx;
 use crate::error::{Checks, Error, Result};
 use crate::jobs::{self, Job};
 use crate::page::{Page, PageParams};
 use crate::text::pattern;
-use crate::{execute, fetch_all, fetch_one, fetch_optional, revisions};
+use crate::{fetch_all, fetch_one, fetch_optional};
 
 /// Workspaces published in one revision.
 pub const BATCH: i64 = 500;
@@ -97,6 +99,8 @@ pub async fn get(tx: &mut Tx, _: &PlatformAccess, id: &WorkspaceId) -> Result<Ow
 #[derive(Debug, Default)]
 pub struct TermsChange {
     pub plan: Option<Plan>,
+    /// Of the plan; its current one when the plan changes.
+    pub version: Option<i64>,
     /// Replaces all overrides.
     pub limits: Option<Overrides>,
 }
@@ -110,16 +114,34 @@ pub async fn change(
 ) -> Result<Owned> {
     let mut owned = get(tx, access, id).await?;
     let before = terms(&owned.workspace);
+    let before_version = owned.workspace.version();
     if let Some(limits) = &change.limits {
         limits.check()?;
     }
     let workspace = &mut owned.workspace;
-    workspace.plan = change.plan.unwrap_or(workspace.plan);
+    let version = match (change.plan, change.version) {
+        (None, None) => workspace.version(),
+        (plan, Some(version)) => {
+            let plan = plan.unwrap_or(workspace.plan);
+            plan::version_of(tx, VersionOf { plan, version }).await?.of()
+        }
+        (Some(plan), None) if plan == workspace.plan => workspace.version(),
+        (Some(plan), None) => plan::current(tx, plan).await?.of(),
+    };
+    workspace.plan = version.plan;
+    workspace.plan_version = version.version;
     if let Some(limits) = change.limits {
         workspace.limits = Json(limits);
     }
-    workspace.updated_at = tx.now();
+    let now = tx.now();
+    workspace.updated_at = now;
     store::update(tx, workspace).await?;
+    if workspace.status != Status::Deleted {
+        if version != before_version {
+            subscription::schedule(tx, id, None).await?;
+        }
+        subscription::move_to(tx, workspace, now).await?;
+    }
     let entry = access.audit("workspace.terms_changed").in_workspace(id).on("workspace", id);
     tx.audit(entry.change(before, terms(workspace)));
     publish(tx, workspace).await?;
@@ -128,7 +150,9 @@ pub async fn change(
 
 /// What the audit log says of its terms.
 fn terms(workspace: &Workspace) -> Value {
-    json!({ "plan": workspace.plan, "limits": workspace.limits.0 })
+    json!({
+        "plan": workspace.plan, "version": workspace.plan_version, "limits": workspace.limits.0,
+    })
 }
 
 /// Suspends: proxies answer 503 `suspended` for every application of it. Members see why.
@@ -153,6 +177,7 @@ pub async fn suspend(
     workspace.status_before_suspension = Some(workspace.status);
     workspace.status = Status::Suspended;
     workspace.suspended_reason = Some(reason.to_owned());
+    workspace.suspended_by = Some(SuspendedBy::Operator);
     workspace.updated_at = tx.now();
     store::update(tx, workspace).await?;
     let entry = access.audit("workspace.suspended").in_workspace(id).on("workspace", id);
@@ -171,6 +196,7 @@ pub async fn unsuspend(tx: &mut Tx, access: &PlatformAccess, id: &WorkspaceId) -
     }
     workspace.status = workspace.status_before_suspension.take().unwrap_or(Status::Active);
     workspace.suspended_reason = None;
+    workspace.suspended_by = None;
     workspace.updated_at = tx.now();
     store::update(tx, workspace).await?;
     let entry = access.audit("workspace.unsuspended").in_workspace(id).on("workspace", id);
@@ -179,55 +205,61 @@ pub async fn unsuspend(tx: &mut Tx, access: &PlatformAccess, id: &WorkspaceId) -
     Ok(owned)
 }
 
-/// Publishes up to `limit` workspaces of the plan whose ids come after `after`; answers the last
-/// one's if there may be more. Their rows are held, so that no older state is published after a
-/// newer one.
-pub async fn republish(
-    tx: &mut Tx,
-    plan: Plan,
-    after: Option<&WorkspaceId>,
-    limit: i64,
-) -> Result<Option<WorkspaceId>> {
-    let select = format!(
-        "select * from workspaces where plan = $1 and id > $2 order by id limit $3{}",
-        tx.for_update()
-    );
-    let workspaces: Vec<Workspace> = fetch_all!(
-        tx,
-        sqlx::query_as(AssertSqlSafe(select.clone()))
-            .bind(plan)
-            .bind(after.map_or("", WorkspaceId::as_str))
-            .bind(limit)
-    )?;
-    let Some(last) = workspaces.last() else { return Ok(None) };
-    let next = (i64::try_from(workspaces.len()) == Ok(limit)).then(|| last.id.clone());
-    let limits = plan::limits(tx, plan).await?;
-    let changes = workspaces
-        .iter()
-        .map(|workspace| {
-            let limits = limits.clone().with(&workspace.limits.0);
-            Change::Workspace(workspace.to_wire(&limits))
-        })
-        .collect();
-    revisions::append(tx, changes).await?;
-    Ok(next)
+/// What becomes of those who have an older version of a plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// They keep it.
+    #[default]
+    Keep,
+    /// They have the new one from now on.
+    MoveNow,
+    /// From the end of their month.
+    MoveAtPeriodEnd,
 }
 
-/// Stores another content of a plan; every workspace of it is published by a job.
-pub async fn replace_plan(
+/// Adds a version of a plan, which new subscriptions get, unless it is `private`; those that exist
+/// are moved by a job.
+pub async fn publish_version(
     tx: &mut Tx,
-    access: &PlatformAccess,
+    by: &By<'_>,
     plan: Plan,
     limits: &plan::Limits,
-) -> Result<()> {
-    limits.check()?;
-    let before = plan::limits(tx, plan).await?;
-    execute!(
-        tx,
-        sqlx::query("update plans set limits = $1 where name = $2").bind(Json(limits)).bind(plan)
-    )?;
-    let entry = access.audit("plan.replaced").on("plan", plan.as_str());
-    tx.audit(entry.change(json!(before), json!(limits)));
-    jobs::enqueue(tx, &Job::RepublishPlan { plan, after: None }).await?;
-    Ok(())
+    (private, note): (bool, &str),
+    existing: Existing,
+) -> Result<plan::Version> {
+    let mut checks = Checks::default();
+    let fine = note.chars().count() <= 500 && !note.chars().any(|c| c.is_control() && c != '\n');
+    checks.check(fine, "note", "`note` must have at most 500 printable characters");
+    checks.finish()?;
+    let before = plan::current(tx, plan).await?;
+    let added = plan::add(tx, plan, limits, private, note).await?;
+    let entry = by.audit("plan.version_added").on("plan", plan.as_str());
+    let mut after = json!(limits);
+    after["version"] = json!(added.version);
+    tx.audit(entry.change(json!(before.limits.0), after));
+    let now = tx.now();
+    let at = match existing {
+        Existing::Keep => return Ok(added),
+        Existing::MoveNow => Some(now),
+        Existing::MoveAtPeriodEnd => None,
+    };
+    let to = added.of();
+    jobs::enqueue(tx, &Job::MoveSubscriptions { to, at, after: None }).await?;
+    Ok(added)
+}
+
+/// Who changes plans.
+#[derive(Debug, Clone, Copy)]
+pub enum By<'a> {
+    Admin(&'a PlatformAccess),
+    CommandLine,
+}
+
+impl By<'_> {
+    fn audit(&self, action: &'static str) -> Entry {
+        match self {
+            Self::Admin(access) => access.audit(action),
+            Self::CommandLine => Entry::by_operator("cli", action),
+        }
+    }
 }

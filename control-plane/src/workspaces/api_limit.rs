@@ -225,9 +225,10 @@ pub async fn of_workspace(tx: &mut Tx, user: &UserId, id: &WorkspaceId) -> Resul
     let row: Option<(WorkspaceId, Json<Limits>)> = fetch_optional!(
         tx,
         sqlx::query_as(
-            "select workspaces.id, plans.limits from members \
+            "select workspaces.id, plan_versions.limits from members \
              join workspaces on workspaces.id = members.workspace_id \
-             join plans on plans.name = workspaces.plan \
+             join plan_versions on plan_versions.plan = workspaces.plan \
+             and plan_versions.version = workspaces.plan_version \
              where members.user_id = $1 and members.status = $2 and workspaces.id = $3"
         )
         .bind(user)
@@ -246,9 +247,10 @@ pub async fn of_application(
     let row: Option<(WorkspaceId, Json<Limits>)> = fetch_optional!(
         tx,
         sqlx::query_as(
-            "select workspaces.id, plans.limits from members \
+            "select workspaces.id, plan_versions.limits from members \
              join workspaces on workspaces.id = members.workspace_id \
-             join plans on plans.name = workspaces.plan \
+             join plan_versions on plan_versions.plan = workspaces.plan \
+             and plan_versions.version = workspaces.plan_version \
              join applications on applications.workspace_id = workspaces.id \
              where members.user_id = $1 and members.status = $2 and applications.id = $3"
         )
@@ -268,16 +270,17 @@ pub async fn of_user(tx: &mut Tx, user: &UserId) -> Result<Caller> {
     let rows: Vec<(Json<Limits>,)> = fetch_all!(
         tx,
         sqlx::query_as(
-            "select limits from plans where name in (select workspaces.plan from members \
-             join workspaces on workspaces.id = members.workspace_id \
-             where members.user_id = $1 and members.status = $2)"
+            "select limits from plan_versions where (plan, version) in \
+             (select workspaces.plan, workspaces.plan_version from members \
+              join workspaces on workspaces.id = members.workspace_id \
+              where members.user_id = $1 and members.status = $2)"
         )
         .bind(user)
         .bind(Status::Active)
     )?;
     let mut limits: Vec<Option<ApiLimit>> =
         rows.into_iter().map(|(Json(limits),)| limits.api).collect();
-    limits.push(plan::limits(tx, Plan::Free).await?.api);
+    limits.push(plan::current(tx, Plan::Free).await?.limits.api);
     let limit = if limits.contains(&None) {
         None
     } else {

@@ -63,7 +63,7 @@ impl Limits {
 
 /// What holds for the workspace now.
 pub async fn of(tx: &mut Tx, workspace: &Workspace) -> Result<Limits> {
-    Ok(plan::limits(tx, workspace.plan).await?.with(&workspace.limits.0))
+    Ok(plan::version_of(tx, workspace.version()).await?.limits.0.with(&workspace.limits.0))
 }
 
 pub(super) fn check_rate_limit(checks: &mut Checks, field: &str, limit: &RateLimit) {
@@ -94,13 +94,17 @@ mod tests {
 
     fn limits() -> Limits {
         Limits {
-            fee_cents: 0,
+            fee_minor: 0,
             applications: Some(3),
             requests_per_month: Some(100),
+            requests_limit: plan::Strictness::Hard,
             rate_limit: RateLimit::fast(10, 1000, 10),
             api: None,
             active_users: Allowance { included: 5, tiers: vec![] },
             storage_gb: Allowance { included: 5, tiers: vec![] },
+            requests: None,
+            bandwidth_gb: None,
+            meters: std::collections::BTreeMap::new(),
         }
     }
 

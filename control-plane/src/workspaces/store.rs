@@ -72,8 +72,8 @@ pub async fn insert(tx: &mut Tx, workspace: &Workspace) -> Result<bool> {
         tx,
         sqlx::query(
             "insert into workspaces \
-             (id, name, slug, plan, status, owner_id, metadata, created_at, updated_at, limits) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (slug) do nothing"
+             (id, name, slug, plan, status, owner_id, metadata, created_at, updated_at, limits, \
+              plan_version) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (slug) do nothing"
         )
         .bind(&workspace.id)
         .bind(&workspace.name)
@@ -85,6 +85,7 @@ pub async fn insert(tx: &mut Tx, workspace: &Workspace) -> Result<bool> {
         .bind(workspace.created_at)
         .bind(workspace.updated_at)
         .bind(&workspace.limits)
+        .bind(workspace.plan_version)
     )?;
     Ok(inserted == 1)
 }
@@ -96,7 +97,7 @@ pub async fn update(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
             "update workspaces set name = $1, status = $2, owner_id = $3, metadata = $4, \
              updated_at = $5, deleted_at = $6, purge_at = $7, plan = $8, limits = $9, \
              status_before_deletion = $10, status_before_suspension = $11, \
-             suspended_reason = $12 where id = $13"
+             suspended_reason = $12, plan_version = $13, suspended_by = $14 where id = $15"
         )
         .bind(&workspace.name)
         .bind(workspace.status)
@@ -110,6 +111,8 @@ pub async fn update(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
         .bind(workspace.status_before_deletion)
         .bind(workspace.status_before_suspension)
         .bind(&workspace.suspended_reason)
+        .bind(workspace.plan_version)
+        .bind(workspace.suspended_by)
         .bind(&workspace.id)
     )?;
     Ok(())
@@ -119,9 +122,13 @@ pub async fn due_for_purge(tx: &mut Tx) -> Result<Vec<WorkspaceId>> {
     let now = tx.now();
     let rows: Vec<(WorkspaceId,)> = fetch_all!(
         tx,
-        sqlx::query_as("select id from workspaces where status = $1 and purge_at <= $2")
-            .bind(Status::Deleted)
-            .bind(now)
+        sqlx::query_as(
+            "select id from workspaces where status = $1 and purge_at <= $2 and not exists \
+             (select 1 from subscriptions where workspace_id = workspaces.id \
+              and next_close_at is not null)"
+        )
+        .bind(Status::Deleted)
+        .bind(now)
     )?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }

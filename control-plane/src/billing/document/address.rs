@@ -7,7 +7,8 @@ use crate::billing::party::{Address, Party};
 /// Name, address, e-mail address and tax id, as far as they are known.
 pub fn contact(party: &Party) -> Contact {
     let Party { name, email, address, tax_id } = party;
-    let mut lines: Vec<String> = [&address.line1, &address.line2].into_iter().flatten().cloned().collect();
+    let mut lines: Vec<String> =
+        [&address.line1, &address.line2].into_iter().flatten().cloned().collect();
     lines.extend(place(address));
     let named = |code: &String| country::name(code).map_or_else(|| code.clone(), str::to_owned);
     lines.extend(address.country.as_ref().map(named));
@@ -21,7 +22,8 @@ fn place(address: &Address) -> Option<String> {
     /// Where the postal code comes last.
     const LAST: [&str; 6] = ["US", "CA", "AU", "GB", "IE", "NZ"];
     let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    let (city, state, code) = (part(&address.city), part(&address.state), part(&address.postal_code));
+    let (city, state, code) =
+        (part(&address.city), part(&address.state), part(&address.postal_code));
     let country = address.country.as_deref().unwrap_or_default();
     let (left, right) = if LAST.contains(&country) {
         (city, joined(" ", &[state, code]))

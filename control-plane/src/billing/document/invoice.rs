@@ -3,8 +3,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Contact, Document, Note, Paper, Row, Stamp, Sum, address};
+use super::{Document, Note, Paper, Row, Stamp, Sum, address};
 use crate::billing::credit::CreditNote;
+use crate::billing::invoice::whole::Whole;
 use crate::billing::invoice::{Collector, Invoice, Status};
 use crate::billing::money::{self, Currency};
 use crate::billing::party::{Exemption, Parties};
@@ -16,15 +17,6 @@ use crate::period::Period;
 pub struct Texts<'a> {
     pub payment_instructions: &'a str,
     pub footer: &'a str,
-}
-
-/// An invoice with all that stands on it.
-#[derive(Debug, Clone)]
-pub struct Whole {
-    pub invoice: Invoice,
-    pub lines: Vec<Line>,
-    /// Of it, oldest first.
-    pub credit_notes: Vec<CreditNote>,
 }
 
 /// The invoice as it stands at `now`.
@@ -148,10 +140,15 @@ fn detail(line: &Line) -> Option<String> {
 fn days(from: DateTime<Utc>, end: DateTime<Utc>) -> String {
     let midnight = |at: DateTime<Utc>| at.timestamp().rem_euclid(86_400) == 0;
     if !midnight(from) || !midnight(end) {
-        return format!("{} – {} UTC", from.format("%-d %B %Y %H:%M:%S"), end.format("%-d %B %Y %H:%M:%S"));
+        return format!(
+            "{} – {} UTC",
+            from.format("%-d %B %Y %H:%M:%S"),
+            end.format("%-d %B %Y %H:%M:%S")
+        );
     }
     let last = end - TimeDelta::days(1);
-    let year = if from.format("%Y").to_string() == last.format("%Y").to_string() { "" } else { " %Y" };
+    let year =
+        if from.format("%Y").to_string() == last.format("%Y").to_string() { "" } else { " %Y" };
     format!("{} – {}", from.format(&format!("%-d %B{year}")), day(last))
 }
 

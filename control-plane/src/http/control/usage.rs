@@ -8,15 +8,17 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::actor::Permission;
 use crate::app::App;
+use crate::billing::estimate::{self, Estimate};
+use crate::billing::money::Currency;
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::metering::reconciliation::{self, Gap, ProxyLedger, Reconciliation, Sums};
-use crate::metering::usage::{self, Usage, cents};
+use crate::metering::usage::{self, Usage};
 use crate::workspaces::{self, Plan, Workspace};
 
-/// A month's usage. Costs are in dollars.
+/// A month's usage. Costs are in the currency's major unit.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageBody {
@@ -83,8 +85,9 @@ struct Bandwidth {
 }
 
 impl UsageBody {
-    fn new(workspace: Workspace, usage: &Usage) -> Self {
+    fn new(workspace: Workspace, usage: &Usage, estimate: &Estimate, currency: &Currency) -> Self {
         let limits = &usage.limits;
+        let cost = |item: &str| currency.major(estimate.cost(item));
         Self {
             period: usage.period.to_string(),
             workspace_id: workspace.id,
@@ -93,8 +96,8 @@ impl UsageBody {
                 mau: ActiveUsers {
                     current: usage.active_users,
                     included: limits.active_users.included,
-                    overage: limits.active_users.overage(usage.active_users),
-                    cost: dollars(cents(usage.active_users_cost_micros)),
+                    overage: usage.active_users.saturating_sub(limits.active_users.included),
+                    cost: cost("mau"),
                 },
                 applications: Applications {
                     count: usage.applications,
@@ -114,17 +117,10 @@ impl UsageBody {
                 },
                 bandwidth: Bandwidth { bytes_in: usage.bytes_in, bytes_out: usage.bytes_out },
             },
-            estimated_cost: dollars(usage.estimated_cost_cents),
+            estimated_cost: currency.major(estimate.bill.total),
             billing_date: usage.period.end(),
         }
     }
-}
-
-/// For the wire only: every sum is made in integers before.
-fn dollars(cents: i64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "exact to ninety trillion dollars")]
-    let cents = cents as f64;
-    cents / 100.0
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -151,7 +147,9 @@ pub async fn get_usage(
     let (access, workspace) =
         workspaces::access(&mut tx, &actor, &id, Permission::ViewUsage).await?;
     let usage = usage::of(&mut tx, &access, &workspace, params.period.as_deref()).await?;
-    Ok(Json(UsageBody::new(workspace, &usage)))
+    let settings = &app.config.billing;
+    let estimate = estimate::of(&mut tx, settings, &access, usage.period).await?;
+    Ok(Json(UsageBody::new(workspace, &usage, &estimate, &settings.currency)))
 }
 
 /// Whether the ledger adds up.

@@ -290,7 +290,7 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
 
 fn plan() -> Value {
     json!({
-        "feeCents": 0, "applications": null, "requestsPerMonth": null, "api": null,
+        "feeMinor": 0, "applications": null, "requestsPerMonth": null, "api": null,
         "rateLimit": { "requests": 1 },
         "activeUsers": { "included": 0, "tiers": [] }, "storageGb": { "included": 0, "tiers": [] },
     })

@@ -127,6 +127,7 @@ async fn a_request_that_failed_is_tried_again() {
     post(&owner, path, "one", &body).await.error(409, "already_exists");
     owner.delete(&format!("{path}/{}", text(&taken["id"]))).await.is(204);
     app.advance(TimeDelta::days(31));
+    app.bill().await;
     app.housekeeping().await;
     let login = json!({ "email": owner.email(), "password": PASSWORD });
     let mut owner = owner;

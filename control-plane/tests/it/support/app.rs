@@ -200,6 +200,11 @@ impl TestApp {
         dispatcher::run_due(&self.app).await.unwrap()
     }
 
+    /// Closes months, issues drafts, reminds: what is due by now; answers how many steps that took.
+    pub async fn bill(&self) -> usize {
+        worker::run_billing(&self.app).await.unwrap()
+    }
+
     pub async fn housekeeping(&self) {
         worker::housekeeping(&self.app).await.unwrap();
     }

@@ -1,8 +1,11 @@
 //! Plans, as data that the platform's admins change while it runs.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::applications::config::RateLimitConfig;
@@ -11,27 +14,39 @@ use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{Failures, Refusals};
 use crate::http::session::PlatformAdmin;
 use crate::page::{Page, PageParams};
-use crate::workspaces::admin;
+use crate::workspaces::admin::{self, By, Existing};
 use crate::workspaces::api_limit::ApiLimit;
-use crate::workspaces::plan::{self, Allowance, Limits, Plan, Tier};
+use crate::workspaces::plan::{self, Allowance, Limits, Plan, Strictness, Tier};
 
 /// A plan, and what it includes.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
-    "name": "pro", "feeCents": 2500, "applications": null, "requestsPerMonth": null,
+    "name": "pro", "version": 1, "private": false, "note": "",
+    "createdAt": "2026-01-15T09:30:00Z",
+    "feeMinor": 2500, "applications": null, "requestsPerMonth": null, "requestsLimit": "hard",
     "rateLimit": { "requests": 100, "windowMs": 1000, "burst": 100 },
     "api": { "perMinute": 1000, "perDay": 100_000 },
-    "activeUsers": { "included": 10000, "tiers": [{ "upTo": null, "unitMicros": 20000 }] },
-    "storageGb": { "included": 10, "tiers": [{ "upTo": null, "unitMicros": 100_000 }] },
+    "activeUsers": { "included": 10000, "tiers": [{ "upTo": null, "unitMicros": 20000, "flatMinor": 0 }] },
+    "storageGb": {
+        "included": 10, "tiers": [{ "upTo": null, "unitMicros": 100_000, "flatMinor": 0 }],
+    },
+    "requests": null, "bandwidthGb": null, "meters": {},
 }))]
 #[serde(rename_all = "camelCase")]
 pub struct PlanBody {
     name: Plan,
-    /// Per month, in cents.
-    fee_cents: i64,
+    #[schema(minimum = 1)]
+    version: i64,
+    /// Agreed with particular workspaces.
+    private: bool,
+    note: String,
+    created_at: DateTime<Utc>,
+    /// Per month, in the currency's minor unit.
+    fee_minor: i64,
     applications: Option<u64>,
     /// Request units per calendar month, over all applications.
     requests_per_month: Option<u64>,
+    requests_limit: Strictness,
     /// Per key.
     rate_limit: RateLimitConfig,
     /// Requests to this API.
@@ -39,29 +54,47 @@ pub struct PlanBody {
     /// End users per month.
     active_users: AllowanceBody,
     storage_gb: AllowanceBody,
+    /// Request units; `null` is free of charge.
+    requests: Option<AllowanceBody>,
+    /// Of bodies, both ways; `null` is free of charge.
+    bandwidth_gb: Option<AllowanceBody>,
+    /// By the meter's name; one that is not in it is free of charge.
+    meters: BTreeMap<String, AllowanceBody>,
 }
 
 impl PlanBody {
-    fn new(name: Plan, limits: Limits) -> Self {
+    fn new(version: plan::Version) -> Self {
         // Unlike a request it may have fields that an older client does not know.
         let LimitsBody {
-            fee_cents,
+            fee_minor,
             applications,
             requests_per_month,
+            requests_limit,
             rate_limit,
             api,
             active_users,
             storage_gb,
-        } = limits.into();
+            requests,
+            bandwidth_gb,
+            meters,
+        } = version.limits.0.into();
         Self {
-            name,
-            fee_cents,
+            name: version.plan,
+            version: version.version,
+            private: version.private,
+            note: version.note,
+            created_at: version.created_at,
+            fee_minor,
             applications,
             requests_per_month,
+            requests_limit,
             rate_limit,
             api,
             active_users,
             storage_gb,
+            requests,
+            bandwidth_gb,
+            meters,
         }
     }
 }
@@ -70,7 +103,7 @@ impl PlanBody {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(example = json!({
-    "feeCents": 2500, "applications": null, "requestsPerMonth": null,
+    "feeMinor": 2500, "applications": null, "requestsPerMonth": null,
     "rateLimit": { "requests": 200, "windowMs": 1000, "burst": 400 },
     "api": { "perMinute": 1000, "perDay": 100_000 },
     "activeUsers": { "included": 10000, "tiers": [
@@ -79,9 +112,9 @@ impl PlanBody {
     "storageGb": { "included": 10, "tiers": [{ "upTo": null, "unitMicros": 100_000 }] },
 }))]
 pub struct LimitsBody {
-    /// Per month, in cents.
+    /// Per month, in the currency's minor unit.
     #[schema(minimum = 0, maximum = 100_000_000)]
-    fee_cents: i64,
+    fee_minor: i64,
     #[serde(deserialize_with = "Option::deserialize")]
     #[schema(required, maximum = 9_007_199_254_740_991_u64)]
     applications: Option<u64>,
@@ -89,6 +122,9 @@ pub struct LimitsBody {
     #[serde(deserialize_with = "Option::deserialize")]
     #[schema(required, maximum = 9_007_199_254_740_991_u64)]
     requests_per_month: Option<u64>,
+    /// What becomes of requests beyond them: `hard` refuses, `soft` serves and tells.
+    #[serde(default)]
+    requests_limit: Strictness,
     /// Per key.
     rate_limit: RateLimitConfig,
     /// Requests to this API, per workspace on its routes and per user elsewhere.
@@ -98,6 +134,15 @@ pub struct LimitsBody {
     /// End users per month.
     active_users: AllowanceBody,
     storage_gb: AllowanceBody,
+    /// Request units; left out or `null`: free of charge.
+    #[serde(default)]
+    requests: Option<AllowanceBody>,
+    /// Of bodies, both ways; left out or `null`: free of charge.
+    #[serde(default)]
+    bandwidth_gb: Option<AllowanceBody>,
+    /// By the meter's name; one that is not in it is free of charge.
+    #[serde(default)]
+    meters: BTreeMap<String, AllowanceBody>,
 }
 
 /// So many requests a minute and a day.
@@ -128,23 +173,31 @@ struct TierBody {
     #[serde(deserialize_with = "Option::deserialize")]
     #[schema(required, minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     up_to: Option<u64>,
-    /// Millionths of a dollar per unit.
+    /// Millionths of the currency's major unit per unit.
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     unit_micros: i64,
+    /// Once, when the quantity comes into this tier; in minor units.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 100_000_000)]
+    flat_minor: i64,
 }
 
 impl From<Limits> for LimitsBody {
     fn from(limits: Limits) -> Self {
         Self {
-            fee_cents: limits.fee_cents,
+            fee_minor: limits.fee_minor,
             applications: limits.applications,
             requests_per_month: limits.requests_per_month,
+            requests_limit: limits.requests_limit,
             rate_limit: limits.rate_limit.into(),
             api: limits
                 .api
                 .map(|ApiLimit { per_minute, per_day }| ApiLimitBody { per_minute, per_day }),
             active_users: limits.active_users.into(),
             storage_gb: limits.storage_gb.into(),
+            requests: limits.requests.map(Into::into),
+            bandwidth_gb: limits.bandwidth_gb.map(Into::into),
+            meters: limits.meters.into_iter().map(|(name, meter)| (name, meter.into())).collect(),
         }
     }
 }
@@ -152,22 +205,27 @@ impl From<Limits> for LimitsBody {
 impl From<LimitsBody> for Limits {
     fn from(body: LimitsBody) -> Self {
         Self {
-            fee_cents: body.fee_cents,
+            fee_minor: body.fee_minor,
             applications: body.applications,
             requests_per_month: body.requests_per_month,
+            requests_limit: body.requests_limit,
             rate_limit: body.rate_limit.to_wire(),
             api: body
                 .api
                 .map(|ApiLimitBody { per_minute, per_day }| ApiLimit { per_minute, per_day }),
             active_users: body.active_users.into(),
             storage_gb: body.storage_gb.into(),
+            requests: body.requests.map(Into::into),
+            bandwidth_gb: body.bandwidth_gb.map(Into::into),
+            meters: body.meters.into_iter().map(|(name, meter)| (name, meter.into())).collect(),
         }
     }
 }
 
 impl From<Allowance> for AllowanceBody {
     fn from(allowance: Allowance) -> Self {
-        let tier = |Tier { up_to, unit_micros }| TierBody { up_to, unit_micros };
+        let tier =
+            |Tier { up_to, unit_micros, flat_minor }| TierBody { up_to, unit_micros, flat_minor };
         Self {
             included: allowance.included,
             tiers: allowance.tiers.into_iter().map(tier).collect(),
@@ -177,7 +235,8 @@ impl From<Allowance> for AllowanceBody {
 
 impl From<AllowanceBody> for Allowance {
     fn from(body: AllowanceBody) -> Self {
-        let tier = |TierBody { up_to, unit_micros }| Tier { up_to, unit_micros };
+        let tier =
+            |TierBody { up_to, unit_micros, flat_minor }| Tier { up_to, unit_micros, flat_minor };
         Self { included: body.included, tiers: body.tiers.into_iter().map(tier).collect() }
     }
 }
@@ -195,7 +254,7 @@ pub async fn list_plans(
 ) -> Result<Json<Page<PlanBody>>> {
     let mut tx = app.db.read().await?;
     let page = plan::list(&mut tx, page).await?;
-    Ok(Json(page.map(|(name, limits)| PlanBody::new(name, limits))))
+    Ok(Json(page.map(PlanBody::new)))
 }
 
 /// Get a plan.
@@ -210,16 +269,48 @@ pub async fn get_plan(
     Path(name): Path<Plan>,
 ) -> Result<Json<PlanBody>> {
     let mut tx = app.db.read().await?;
-    let limits = plan::limits(&mut tx, name).await?;
-    Ok(Json(PlanBody::new(name, limits)))
+    Ok(Json(PlanBody::new(plan::current(&mut tx, name).await?)))
 }
 
-/// Replace what a plan includes. It holds for every workspace of the plan at once, on all proxies.
+/// What becomes of a plan's new version.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionParams {
+    /// What becomes of those who have an older version.
+    #[serde(default)]
+    #[param(inline)]
+    existing: ExistingBody,
+    /// Agreed with particular workspaces: not for new subscriptions.
+    #[serde(default)]
+    private: bool,
+    /// For the platform's admins.
+    #[serde(default)]
+    #[param(max_length = 500, example = "Prices from April on")]
+    note: String,
+}
+
+/// What becomes of those who have an older version.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ExistingSubscriptions)]
+enum ExistingBody {
+    /// They keep it.
+    #[default]
+    Keep,
+    /// They have the new one from now on; the month is prorated.
+    MoveNow,
+    /// They have it from the end of the month.
+    MoveAtPeriodEnd,
+}
+
+/// Give a plan another version. New subscriptions get it, unless it is private; those that exist
+/// keep theirs, or are moved.
 #[utoipa::path(
     put, path = "/control/v1/admin/plans/{plan}", tag = "platform", security(("bearer" = [])),
-    params(("plan" = Plan, Path)), request_body = LimitsBody,
+    params(("plan" = Plan, Path), VersionParams), request_body = LimitsBody,
     responses(
-        (status = 200, description = "The plan as it is now", body = PlanBody),
+        (status = 200, description = "The new version", body = PlanBody),
         Failures, Refusals,
     ),
 )]
@@ -227,11 +318,20 @@ pub async fn replace_plan(
     State(app): State<App>,
     PlatformAdmin(access): PlatformAdmin,
     Path(name): Path<Plan>,
-    Json(input): Json<LimitsBody>,
+    Query(params): Query<VersionParams>,
+    Json(limits): Json<LimitsBody>,
 ) -> Result<Json<PlanBody>> {
-    let limits = input.into();
+    let VersionParams { existing, private, note } = params;
+    let existing = match existing {
+        ExistingBody::Keep => Existing::Keep,
+        ExistingBody::MoveNow => Existing::MoveNow,
+        ExistingBody::MoveAtPeriodEnd => Existing::MoveAtPeriodEnd,
+    };
+    let by = By::Admin(&access);
     let mut tx = app.db.write().await?;
-    admin::replace_plan(&mut tx, &access, name, &limits).await?;
+    let added =
+        admin::publish_version(&mut tx, &by, name, &limits.into(), (private, &note), existing)
+            .await?;
     tx.commit().await?;
-    Ok(Json(PlanBody::new(name, limits)))
+    Ok(Json(PlanBody::new(added)))
 }

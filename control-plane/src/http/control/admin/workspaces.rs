@@ -22,7 +22,7 @@ use crate::http::session::PlatformAdmin;
 use crate::metering::usage;
 use crate::page::{self, Page, PageParams};
 use crate::workspaces::admin::{self, Filter, Owned, TermsChange};
-use crate::workspaces::{Limits, Overrides, Plan, Status, limits, member};
+use crate::workspaces::{Limits, Overrides, Plan, Status, SuspendedBy, limits, member};
 use crate::{applications, keys};
 
 /// A workspace, as the platform's admins see it.
@@ -30,7 +30,7 @@ use crate::{applications, keys};
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
     "id": "ws_0352BzK1sipBK5mYb5s0gv", "name": "Acme Corporation", "slug": "acme-corp",
-    "plan": "pro", "status": "active", "ownerId": "usr_0352BzK1sipBK5mYlLMDcU",
+    "plan": "pro", "planVersion": 1, "status": "active", "ownerId": "usr_0352BzK1sipBK5mYlLMDcU",
     "ownerEmail": "ada@example.com", "limits": { "requestsPerMonth": 5_000_000 },
     "createdAt": "2026-01-15T09:30:00Z", "updatedAt": "2026-01-15T09:30:00Z",
 }))]
@@ -39,7 +39,10 @@ pub struct OverseenWorkspace {
     name: String,
     slug: String,
     plan: Plan,
+    plan_version: i64,
     status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspended_by: Option<SuspendedBy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     suspended_reason: Option<String>,
     owner_id: UserId,
@@ -61,7 +64,9 @@ impl From<Owned> for OverseenWorkspace {
             name: workspace.name,
             slug: workspace.slug,
             plan: workspace.plan,
+            plan_version: workspace.plan_version,
             status: workspace.status,
+            suspended_by: workspace.suspended_by,
             suspended_reason: workspace.suspended_reason,
             owner_id: workspace.owner_id,
             owner_email,
@@ -125,7 +130,7 @@ impl From<OverridesBody> for Overrides {
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
     "id": "ws_0352BzK1sipBK5mYb5s0gv", "name": "Acme Corporation", "slug": "acme-corp",
-    "plan": "pro", "status": "active", "ownerId": "usr_0352BzK1sipBK5mYlLMDcU",
+    "plan": "pro", "planVersion": 1, "status": "active", "ownerId": "usr_0352BzK1sipBK5mYlLMDcU",
     "ownerEmail": "ada@example.com", "limits": {},
     "createdAt": "2026-01-15T09:30:00Z", "updatedAt": "2026-01-15T09:30:00Z",
     "effectiveLimits": {
@@ -273,6 +278,9 @@ async fn inspected(
 #[schema(example = json!({ "plan": "enterprise", "limits": { "requestsPerMonth": 5_000_000 } }))]
 pub struct UpdateTerms {
     plan: Option<Plan>,
+    /// Of the plan; its current one when the plan changes.
+    #[schema(minimum = 1)]
+    version: Option<i64>,
     /// Replaces all limits of its own; `{}` takes them away.
     #[schema(value_type = Option<OverridesBody>)]
     limits: Option<Map<String, Value>>,
@@ -307,8 +315,8 @@ pub async fn update_terms(
     Path(id): Path<WorkspaceId>,
     Json(input): Json<UpdateTerms>,
 ) -> Result<Json<InspectedWorkspace>> {
-    let UpdateTerms { plan, limits } = input;
-    let change = TermsChange { plan, limits: limits.map(overrides).transpose()? };
+    let UpdateTerms { plan, version, limits } = input;
+    let change = TermsChange { plan, version, limits: limits.map(overrides).transpose()? };
     let mut tx = app.db.write().await?;
     let owned = admin::change(&mut tx, &access, &id, change).await?;
     let body = inspected(&mut tx, &access, owned).await?;

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use authsome_control_plane::workspaces::{Plan, admin};
+use authsome_control_plane::workspaces::{Plan, VersionOf, subscription};
 use authsome_shared::snapshot::{Change, RateLimit};
 use serde_json::{Value, json};
 
@@ -12,7 +12,9 @@ const PATH: &str = "/control/v1/admin/plans";
 async fn limits(app: &TestApp, plan: &str) -> Value {
     let admin = app.sign_up_admin(&format!("reader-of-{plan}")).await;
     let mut body = admin.get(&format!("{PATH}/{plan}")).await.json(200);
-    body.as_object_mut().unwrap().remove("name");
+    for told in ["name", "version", "private", "note", "createdAt"] {
+        body.as_object_mut().unwrap().remove(told);
+    }
     body
 }
 
@@ -46,7 +48,9 @@ async fn a_changed_plan_holds_for_every_workspace_of_it() {
     body["requestsPerMonth"] = json!(5);
     body["applications"] = json!(0);
     let mut stream = FakeProxy::new(&app).follow().await;
-    let answer = admin.put(&format!("{PATH}/free"), body.clone()).await.json(200);
+    let path = format!("{PATH}/free?existing=move_now");
+    let answer = admin.put(&path, body.clone()).await.json(200);
+    assert_eq!(answer["version"], 2);
     assert_eq!(answer["rateLimit"], json!({ "requests": 3, "windowMs": 500, "burst": 3 }));
     assert_eq!(answer, admin.get(&format!("{PATH}/free")).await.json(200));
     assert_eq!(app.run_due().await, 1);
@@ -70,19 +74,31 @@ async fn a_changed_plan_holds_for_every_workspace_of_it() {
 }
 
 #[tokio::test]
-async fn many_workspaces_are_published_in_bounded_batches() {
+async fn many_workspaces_are_moved_in_bounded_batches_but_for_those_with_a_version_of_their_own() {
     let app = TestApp::new().await;
     let owner = app.sign_up("owner").await;
     let mut all = BTreeSet::new();
     for _ in 0..5 {
         all.insert(owner.workspace("pro").await);
     }
+    let private = owner.workspace("pro").await;
+    let admin = app.sign_up_admin("admin").await;
+    let body = limits(&app, "pro").await;
+    let agreed = admin.put(&format!("{PATH}/pro?private=true&note=Agreed"), body.clone()).await;
+    assert_eq!(agreed.json(200)["version"], 2);
+    let path = format!("/control/v1/admin/workspaces/{private}");
+    admin.patch(&path, json!({ "version": 2 })).await.is(200);
+    admin.patch(&path, json!({ "version": 9 })).await.error(404, "not_found");
+    let added = admin.put(&format!("{PATH}/pro"), body).await.json(200);
+    assert_eq!((&added["version"], app.run_due().await), (&json!(3), 0), "they keep theirs");
+    let to = VersionOf { plan: Plan::Pro, version: 3 };
     let mut told = BTreeSet::new();
     let mut after = None;
     let mut stream = FakeProxy::new(&app).follow().await;
     for expected in [2, 2, 1] {
         let mut tx = app.write().await;
-        after = admin::republish(&mut tx, Plan::Pro, after.as_ref(), 2).await.unwrap();
+        let at = Some(app.now());
+        after = subscription::move_all(&mut tx, to, at, after.as_ref(), 2).await.unwrap();
         tx.commit().await.unwrap();
         let (_, changes) = stream.delta().await;
         assert_eq!(changes.len(), expected);
@@ -91,11 +107,14 @@ async fn many_workspaces_are_published_in_bounded_batches() {
             told.insert(wire.id.to_string());
         }
     }
-    assert_eq!((after, told), (None, all));
+    assert_eq!((after, told), (None, all), "what was agreed with one alone stays");
+    assert_eq!(admin.get(&path).await.json(200)["planVersion"], 2);
     let before = app.revision().await;
     let mut tx = app.write().await;
-    assert_eq!(admin::republish(&mut tx, Plan::Free, None, 2).await.unwrap(), None);
+    let none = VersionOf { plan: Plan::Free, version: 1 };
+    let after = subscription::move_all(&mut tx, none, Some(app.now()), None, 2).await.unwrap();
     tx.commit().await.unwrap();
+    assert_eq!(after, None);
     assert_eq!(app.revision().await, before, "a plan of nobody changes nothing");
 }
 
@@ -107,8 +126,8 @@ async fn impossible_plans_are_refused_and_change_nothing() {
     let path = format!("{PATH}/pro");
     let before = admin.get(&path).await.json(200);
     for (pointer, value, field) in [
-        ("/feeCents", json!(-1), "feeCents"),
-        ("/feeCents", json!(1.5), "feeCents"),
+        ("/feeMinor", json!(-1), "feeMinor"),
+        ("/feeMinor", json!(1.5), "feeMinor"),
         ("/applications", json!(-1), "applications"),
         ("/requestsPerMonth", json!(1_u64 << 60), "requestsPerMonth"),
         ("/rateLimit/requests", json!(0), "rateLimit.requests"),
@@ -123,7 +142,7 @@ async fn impossible_plans_are_refused_and_change_nothing() {
         *body.pointer_mut(pointer).unwrap() = value;
         admin.put(&path, body).await.assert_invalid(field);
     }
-    for field in ["feeCents", "applications", "requestsPerMonth", "rateLimit", "storageGb", "api"] {
+    for field in ["feeMinor", "applications", "requestsPerMonth", "rateLimit", "storageGb", "api"] {
         let mut body = good.clone();
         body.as_object_mut().unwrap().remove(field);
         admin.put(&path, body).await.assert_invalid(field);

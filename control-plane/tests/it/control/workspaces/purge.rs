@@ -28,6 +28,10 @@ async fn a_workspace_is_purged_after_thirty_days_and_usage_stays() {
     let mut stream = proxy.follow().await;
     app.advance(TimeDelta::seconds(1));
     app.housekeeping().await;
+    assert_eq!(app.number("select count(*) from workspaces").await, 2, "its month is not closed");
+    app.bill().await;
+    app.leave_jobs();
+    app.housekeeping().await;
     app.housekeeping().await;
 
     assert_eq!(app.number("select count(*) from workspaces").await, 1);

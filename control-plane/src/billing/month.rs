@@ -1,0 +1,93 @@
+//! What a workspace's month is priced by: the terms that held, what was counted, the coupons and the
+//! taxes. Reads only; the price is made by `price` and `bill`.
+
+use authsome_shared::id::WorkspaceId;
+use chrono::{DateTime, Utc};
+
+use super::bill::{Bill, Discount, Tax};
+use super::party::{self, Exemption};
+use super::price::{self, Line, Quantities, Span};
+use crate::config::Billing;
+use crate::db::Tx;
+use crate::error::Result;
+use crate::metering::quantities;
+use crate::period::Period;
+use crate::workspaces::subscription::{self, Segment};
+
+/// A month, gathered.
+#[derive(Debug, Clone)]
+pub struct Month {
+    pub period: Period,
+    pub spans: Vec<Span>,
+    pub quantities: Quantities,
+    pub discounts: Vec<Discount>,
+    pub taxes: Vec<Tax>,
+}
+
+impl Month {
+    /// The fee and usage.
+    pub fn lines(&self, settings: &Billing) -> Vec<Line> {
+        let month = (self.period.start(), self.period.end());
+        price::lines(&settings.currency, month, &self.spans, &self.quantities)
+    }
+
+    /// With what else is charged in it.
+    pub fn bill(&self, settings: &Billing, adjustments: Vec<Line>) -> Bill {
+        let month = (self.period.start(), self.period.end());
+        let own = self.lines(settings);
+        Bill::of(&settings.currency, own, adjustments, &self.discounts, &self.taxes, month)
+    }
+}
+
+/// Gathers a month. One that is not over is taken as if what holds now held to its end, less the
+/// change that is planned for its end, which is of the next.
+pub async fn of(
+    tx: &mut Tx,
+    settings: &Billing,
+    workspace: &WorkspaceId,
+    period: Period,
+) -> Result<Month> {
+    let segments = subscription::segments(tx, workspace, period.start(), period.end()).await?;
+    let began = subscription::began(tx, workspace).await?;
+    let whole_from_the_start =
+        began.filter(|_| !settings.prorate_first_month).is_some_and(|began| began > period.start());
+    let quantities = quantities::of(tx, workspace, period).await?;
+    let customer = party::profile(tx, workspace).await?;
+    let taxes = match customer.tax_exempt {
+        Exemption::None => settings.taxes_in(customer.address.country.as_deref()),
+        Exemption::Exempt | Exemption::Reverse => vec![],
+    };
+    Ok(Month {
+        period,
+        spans: spans(&segments, period, whole_from_the_start),
+        quantities,
+        discounts: vec![],
+        taxes,
+    })
+}
+
+/// The segments' parts in the month; what is under trial apart. The first one may count from the
+/// month's beginning.
+fn spans(segments: &[Segment], period: Period, whole_from_the_start: bool) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for (i, segment) in segments.iter().enumerate() {
+        let from = if i == 0 && whole_from_the_start {
+            period.start()
+        } else {
+            segment.starts_at.max(period.start())
+        };
+        let to = segment.ends_at.unwrap_or(period.end()).min(period.end());
+        let trial_to = segment.trial_until.unwrap_or(from).clamp(from, to.max(from));
+        for (from, to, free) in [(from, trial_to, true), (trial_to, to, false)] {
+            if from < to {
+                spans.push(span(segment, from, to, free));
+            }
+        }
+    }
+    spans
+}
+
+fn span(segment: &Segment, from: DateTime<Utc>, to: DateTime<Utc>, free: bool) -> Span {
+    let label = format!("{} plan", segment.plan.label());
+    Span { from, to, label, terms: segment.terms(), free }
+}
