@@ -66,7 +66,6 @@ pub struct Operation {
 /// Operations (with an empty field) and fields that are not there.
 pub const NOT_YET: &[(&str, &str, &str)] = &[
     // Billing.
-    ("GET", "/workspaces/{workspaceId}/invoices", ""),
     ("POST", "/workspaces/{workspaceId}/payment-method", ""),
 ];
 

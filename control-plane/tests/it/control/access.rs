@@ -107,6 +107,24 @@ const TABLE: &[(&str, Expected)] = &[
     ("list_deliveries", MEMBERS),
     ("get_delivery", MEMBERS),
     ("replay_delivery", [202, 202, 202, 403, 403, 404, 401]),
+    ("list_invoices", [200, 200, 200, 200, 403, 404, 401]),
+    ("get_invoice", [200, 200, 200, 200, 403, 404, 401]),
+    ("download_invoice", [200, 200, 200, 200, 403, 404, 401]),
+    ("list_credit_notes", [200, 200, 200, 200, 403, 404, 401]),
+    ("download_credit_note", [200, 200, 200, 200, 403, 404, 401]),
+    ("get_balance", [200, 200, 200, 200, 403, 404, 401]),
+    ("get_billing_details", [200, 200, 200, 200, 403, 404, 401]),
+    ("replace_billing_details", [200, 200, 403, 200, 403, 404, 401]),
+    ("search_invoices", PLATFORM_ADMINS),
+    ("inspect_invoice", PLATFORM_ADMINS),
+    ("download_any_invoice", PLATFORM_ADMINS),
+    ("pay_invoice", PLATFORM_ADMINS),
+    ("void_invoice", PLATFORM_ADMINS),
+    ("issue_credit_note", PLATFORM_ADMINS),
+    ("create_charge", PLATFORM_ADMINS),
+    ("list_charges", PLATFORM_ADMINS),
+    ("delete_charge", PLATFORM_ADMINS),
+    ("set_tax_exemption", PLATFORM_ADMINS),
 ];
 
 /// What is open to the platform's admins is open to them alone, and nothing else is because of it:
@@ -127,6 +145,16 @@ const ADMIN_TABLE: &[(&str, u16)] = &[
     ("forget_proxy", 204),
     ("list_users", 200),
     ("update_user", 200),
+    ("search_invoices", 200),
+    ("inspect_invoice", 200),
+    ("download_any_invoice", 200),
+    ("pay_invoice", 200),
+    ("void_invoice", 200),
+    ("issue_credit_note", 201),
+    ("create_charge", 201),
+    ("list_charges", 200),
+    ("delete_charge", 204),
+    ("set_tax_exemption", 200),
 ];
 
 /// Expected status of a platform admin who is not a member.
@@ -144,6 +172,9 @@ pub struct Scene {
     delivery: Option<String>,
     proxy: Option<String>,
     user: String,
+    invoice: Option<String>,
+    credit_note: Option<String>,
+    charge: Option<String>,
 }
 
 impl Scene {
@@ -165,6 +196,9 @@ impl Scene {
             delivery: None,
             proxy: None,
             user: String::new(),
+            invoice: None,
+            credit_note: None,
+            charge: None,
         };
         if path.contains("{applicationId}") {
             let application = owner.application(&scene.workspace, json!({})).await;
@@ -219,6 +253,16 @@ impl Scene {
             gone.leave().await;
             scene.proxy = Some(gone.id.to_string());
         }
+        if path.contains("{invoiceId}") || path.contains("{creditNoteId}") {
+            let invoice = app.issue(&scene.workspace).await.id;
+            if path.contains("{creditNoteId}") {
+                scene.credit_note = Some(app.credit(&invoice, 100).await.id.to_string());
+            }
+            scene.invoice = Some(invoice.to_string());
+        }
+        if path.contains("{chargeId}") {
+            scene.charge = Some(app.charge(&scene.workspace).await);
+        }
         scene.user = bystander.id();
         scene
     }
@@ -234,6 +278,9 @@ impl Scene {
             .replace("{deliveryId}", &part(&self.delivery))
             .replace("{proxyId}", &part(&self.proxy))
             .replace("{userId}", &self.user)
+            .replace("{invoiceId}", &part(&self.invoice))
+            .replace("{creditNoteId}", &part(&self.credit_note))
+            .replace("{chargeId}", &part(&self.charge))
             .replace("{plan}", "enterprise")
             // What no scene has.
             .replace("{sessionId}", "ses_none")
@@ -284,6 +331,9 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
         "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
         "begin_link" => json!({ "provider": "google" }),
+        "void_invoice" | "issue_credit_note" => json!({ "reason": "Because" }),
+        "create_charge" => json!({ "amount": 12.5, "description": "Help" }),
+        "set_tax_exemption" => json!({ "taxExempt": "exempt" }),
         _ => json!({}),
     }
 }
