@@ -57,8 +57,7 @@ pub async fn close(
         let entry = By::System("billing").entry("workspace.plan_changed", workspace);
         tx.audit(entry.after(serde_json::json!({ "plan": to.plan, "version": to.version })));
     }
-    let goes_on =
-        !subscription::segments(tx, workspace, at, DateTime::<Utc>::MAX_UTC).await?.is_empty();
+    let goes_on = subscription::goes_on(tx, workspace, at).await?;
     let next = goes_on.then(|| Period::containing(at).end());
     subscription::close_next_at(tx, workspace, next).await
 }

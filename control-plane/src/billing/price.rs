@@ -230,3 +230,6 @@ impl Sum {
         amount
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,9 +53,10 @@ pub async fn run(app: &App) -> Result<usize> {
     let mut failed = BTreeSet::new();
     loop {
         let before = steps;
+        // Before the month is closed whose invoice it comes onto.
+        steps += charge_late(app, &mut failed).await?;
         steps += close_months(app, &mut failed).await?;
         steps += issue_drafts(app, &mut failed).await?;
-        steps += charge_late(app, &mut failed).await?;
         steps += remind(app, &mut failed).await?;
         if steps == before {
             return Ok(steps);

@@ -113,6 +113,20 @@ pub async fn began(tx: &mut Tx, id: &WorkspaceId) -> Result<Option<DateTime<Utc>
     Ok(began)
 }
 
+/// Does anything hold after an instant?
+pub async fn goes_on(tx: &mut Tx, id: &WorkspaceId, at: DateTime<Utc>) -> Result<bool> {
+    let (segments,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as(
+            "select count(*) from subscription_segments \
+             where workspace_id = $1 and (ends_at is null or ends_at > $2)"
+        )
+        .bind(id)
+        .bind(at)
+    )?;
+    Ok(segments > 0)
+}
+
 /// Begins the subscription of a new workspace.
 pub(super) async fn begin(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
     let now = tx.now();

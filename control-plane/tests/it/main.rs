@@ -4,6 +4,7 @@
 //! Each test has its own database: SQLite, or PostgreSQL when `TEST_DATABASE_URL` names a
 //! throw-away server. Tests run in parallel and in any order; none sleeps, none has a fixed port.
 
+mod billing;
 mod contract;
 mod control;
 mod guards;

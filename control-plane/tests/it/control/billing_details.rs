@@ -99,7 +99,7 @@ async fn only_platform_admins_say_who_pays_no_tax() {
     assert_eq!(kept["taxExempt"], "reverse");
 
     app.end_month().await;
-    let owner = app.back(&owner).await;
+    let owner = owner.be_again().await;
     let invoice = owner.get(&format!("{path}/invoices")).await.json(200)["data"][0].clone();
     assert_eq!((&invoice["tax"], &invoice["amount"]), (&json!(0.0), &json!(25.0)));
     let id = invoice["id"].as_str().unwrap();

@@ -64,7 +64,7 @@ async fn what_is_credited_of_a_paid_invoice_pays_the_next_one() {
     assert_eq!((&entry["amount"], &entry["creditNoteId"]), (&json!(10.0), &json!(note.id)));
 
     app.end_month().await;
-    let owner = app.back(&owner).await;
+    let owner = owner.be_again().await;
     let invoices = owner.get(&format!("{path}/invoices?period=2026-03")).await.json(200);
     let invoice = &invoices["data"][0];
     assert_eq!((&invoice["amount"], &invoice["amountDue"]), (&json!(25.0), &json!(15.0)));

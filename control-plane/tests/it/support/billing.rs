@@ -12,11 +12,9 @@ use authsome_control_plane::billing::price::{Kind, Line};
 use authsome_control_plane::period::Period;
 use authsome_shared::id::{InvoiceId, PendingItemId, WorkspaceId};
 use chrono::{TimeDelta, Utc};
-use serde_json::json;
 use sqlx::types::Json;
 
-use super::app::{PASSWORD, TestApp};
-use super::client::Client;
+use super::app::TestApp;
 
 impl TestApp {
     /// Turns the clock to two hours after this month's end, and does what billing does until then.
@@ -24,14 +22,6 @@ impl TestApp {
         let end = Period::containing(self.now()).end() + TimeDelta::hours(2);
         self.advance(end - self.now());
         self.bill().await;
-    }
-
-    /// Signs in anew, since access tokens don't outlive a month.
-    pub async fn back(&self, client: &Client) -> Client {
-        let mut client = client.clone();
-        let body = json!({ "email": client.email(), "password": PASSWORD });
-        client.be(&self.anonymous().post("/control/v1/auth/login", body).await.json(200));
-        client
     }
 
     /// An invoice of $25.00 that was issued to the workspace just now, for last month. Its number is

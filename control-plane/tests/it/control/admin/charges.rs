@@ -23,7 +23,7 @@ async fn a_charge_is_on_the_next_invoice() {
     assert_eq!((&list["total"], &list["data"][0]), (&json!(1), &charge));
 
     app.end_month().await;
-    let (admin, owner) = (app.back(&admin).await, app.back(&owner).await);
+    let (admin, owner) = (admin.be_again().await, owner.be_again().await);
     let invoices = format!("/control/v1/workspaces/{workspace}/invoices");
     let list = owner.get(&invoices).await.json(200);
     let id = text(&list["data"][0]["id"]);

@@ -80,7 +80,7 @@ async fn a_paid_void_or_late_invoice_is_stamped() {
     let void = page(&owner, 1).await;
     assert!(void.contains(">Void</span>") && void.contains("Twice"), "{void}");
     app.advance(chrono::TimeDelta::days(8));
-    let owner = app.back(&owner).await;
+    let owner = owner.be_again().await;
     let late = page(&owner, 2).await;
     assert!(late.contains(">Past due</span>"), "{late}");
 }

@@ -32,7 +32,7 @@ async fn a_month_is_invoiced_line_by_line() {
     owner.put(&format!("{path}/billing-details"), details).await.is(200);
     worked_month(&app, &workspace).await;
     app.end_month().await;
-    let owner = app.back(&owner).await;
+    let owner = owner.be_again().await;
 
     let list = owner.get(&format!("{path}/invoices")).await.json(200);
     assert_eq!(list["total"], 1, "{list}");

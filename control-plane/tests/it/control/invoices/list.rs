@@ -87,7 +87,7 @@ async fn an_unpaid_invoice_is_past_due_after_its_day() {
     let workspace = owner.workspace("pro").await;
     app.issue(&workspace).await;
     app.advance(chrono::TimeDelta::days(8));
-    let owner = app.back(&owner).await;
+    let owner = owner.be_again().await;
     let path = format!("/control/v1/workspaces/{workspace}/invoices");
     assert_eq!(owner.get(&path).await.json(200)["data"][0]["pastDue"], true);
 }
