@@ -118,6 +118,13 @@ impl Document {
     pub fn name(&self) -> String {
         format!("{} {}", self.title, self.number)
     }
+
+    /// What its file is called: the number, in letters that every file system and header takes.
+    pub fn file_name(&self, extension: &str) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
+        let number: String = self.number.chars().map(plain).collect();
+        format!("{number}.{extension}")
+    }
 }
 
 /// The document as a PDF file.

@@ -10,6 +10,7 @@ use crate::billing::invoice::{Collector, Invoice, Status};
 use crate::billing::money::{self, Currency};
 use crate::billing::party::{Exemption, Parties};
 use crate::billing::price::{Kind, Line};
+use crate::config::Config;
 use crate::period::Period;
 
 /// What the operator puts on every document.
@@ -17,6 +18,15 @@ use crate::period::Period;
 pub struct Texts<'a> {
     pub payment_instructions: &'a str,
     pub footer: &'a str,
+}
+
+impl<'a> Texts<'a> {
+    pub fn of(config: &'a Config) -> Self {
+        Self {
+            payment_instructions: &config.billing.payment_instructions,
+            footer: &config.documents.footer,
+        }
+    }
 }
 
 /// The invoice as it stands at `now`.
@@ -60,12 +70,12 @@ fn stamp(invoice: &Invoice, now: DateTime<Utc>) -> Option<Stamp> {
 }
 
 /// As in "8 December 2026".
-pub(super) fn day(at: DateTime<Utc>) -> String {
+pub fn day(at: DateTime<Utc>) -> String {
     at.format("%-d %B %Y").to_string()
 }
 
 /// As in "December 2026"; a period that is none is told as it is.
-pub(super) fn month(period: &str) -> String {
+pub fn month(period: &str) -> String {
     let start = Period::parse(period).map(Period::start);
     start.map_or_else(|| period.to_owned(), |start| start.format("%B %Y").to_string())
 }

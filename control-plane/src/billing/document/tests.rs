@@ -171,6 +171,18 @@ fn the_page_keeps_its_own_policy() {
 }
 
 #[test]
+fn files_are_called_by_their_number() {
+    for (number, name) in [
+        ("INV-000042", "INV-000042.pdf"),
+        ("INV/2026_42", "INV-2026-42.pdf"),
+        ("Draft for 2026-03\"\r\n", "Draft-for-2026-03---.pdf"),
+    ] {
+        let document = Document { number: number.into(), ..document(1) };
+        assert_eq!(document.file_name("pdf"), name);
+    }
+}
+
+#[test]
 fn an_invoice_for_nobody_about_nothing_is_a_page() {
     let empty = Document {
         issuer: Contact::default(),

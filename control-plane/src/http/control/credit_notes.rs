@@ -13,6 +13,7 @@ use super::invoices::CreditNoteBody;
 use crate::actor::Permission;
 use crate::app::App;
 use crate::billing::document::credit_note::document;
+use crate::billing::document::invoice::Texts;
 use crate::billing::money::Currency;
 use crate::billing::{balance, credit, invoice};
 use crate::error::{Error, Result};
@@ -70,7 +71,7 @@ pub async fn download_credit_note(
         other => other,
     })?;
     drop(tx);
-    let document = document(&note, &invoice, documents::texts(&app));
+    let document = document(&note, &invoice, Texts::of(&app.config));
     documents::answer(&app, document, params.chosen(&headers)).await
 }
 

@@ -6,7 +6,6 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::billing::document::invoice::Texts;
 use crate::billing::document::{Document, html, pdf};
 use crate::error::{Error, Result};
 
@@ -16,6 +15,15 @@ use crate::error::{Error, Result};
 pub enum Format {
     Pdf,
     Html,
+}
+
+impl Format {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Pdf => "pdf",
+            Self::Html => "html",
+        }
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -50,27 +58,19 @@ impl DownloadParams {
     }
 }
 
-/// What the operator puts on every document.
-pub fn texts(app: &App) -> Texts<'_> {
-    Texts {
-        payment_instructions: &app.config.billing.payment_instructions,
-        footer: &app.config.documents.footer,
-    }
-}
-
 /// The answer that is the document.
 pub async fn answer(app: &App, document: Document, format: Format) -> Result<Response> {
-    let name = file_name(&document.number);
+    let name = document.file_name(format.extension());
     let (kind, disposition, policy, body) = match format {
         Format::Pdf => {
             let fonts = app.clone();
             let file = tokio::task::spawn_blocking(move || pdf(&document, &fonts.fonts));
             let file = file.await.map_err(Error::internal)?;
-            ("application/pdf", format!("attachment; filename=\"{name}.pdf\""), NOTHING, file)
+            ("application/pdf", format!("attachment; filename=\"{name}\""), NOTHING, file)
         }
         Format::Html => {
             let page = html::render(&document).into_bytes();
-            let disposition = format!("inline; filename=\"{name}.html\"");
+            let disposition = format!("inline; filename=\"{name}\"");
             ("text/html; charset=utf-8", disposition, html::POLICY.as_str(), page)
         }
     };
@@ -86,12 +86,6 @@ pub async fn answer(app: &App, document: Document, format: Format) -> Result<Res
 }
 
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
-
-/// The number, in letters that every file system takes.
-fn file_name(number: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
-    number.chars().map(plain).collect()
-}
 
 #[cfg(test)]
 mod tests {
@@ -118,11 +112,5 @@ mod tests {
             let asked = DownloadParams { format: Some(Html) };
             assert_eq!(asked.chosen(&headers), Html, "{accept}");
         }
-    }
-
-    #[test]
-    fn files_are_called_by_their_number() {
-        assert_eq!(file_name("INV-000042"), "INV-000042");
-        assert_eq!(file_name("Draft for 2026/03\"\r\n"), "Draft-for-2026-03---");
     }
 }

@@ -12,7 +12,7 @@ use super::documents::{self, DownloadParams};
 use crate::actor::Permission;
 use crate::app::App;
 use crate::billing::credit::CreditNote;
-use crate::billing::document::invoice::document;
+use crate::billing::document::invoice::{Texts, document};
 use crate::billing::invoice::whole::{self, Whole};
 use crate::billing::invoice::{self, Collector, Filter, Invoice, Status};
 use crate::billing::money::{Currency, MICROS};
@@ -390,6 +390,6 @@ pub async fn download_invoice(
     let (_, invoice) = invoice::find(&mut tx, &actor, &id).await?;
     let whole = whole::of(&mut tx, invoice).await?;
     drop(tx);
-    let document = document(&whole, documents::texts(&app), app.clock.now());
+    let document = document(&whole, Texts::of(&app.config), app.clock.now());
     documents::answer(&app, document, params.chosen(&headers)).await
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::billing::document::invoice::document;
+use crate::billing::document::invoice::{Texts, document};
 use crate::billing::invoice::store::PendingItem;
 use crate::billing::invoice::{Filter, Status, overseen, whole};
 use crate::billing::money::Currency;
@@ -116,7 +116,7 @@ pub async fn download_any_invoice(
     let invoice = overseen::get(&mut tx, &access, &id).await?;
     let whole = whole::of(&mut tx, invoice).await?;
     drop(tx);
-    let document = document(&whole, documents::texts(&app), app.clock.now());
+    let document = document(&whole, Texts::of(&app.config), app.clock.now());
     documents::answer(&app, document, params.chosen(&headers)).await
 }
 
