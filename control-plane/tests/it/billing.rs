@@ -6,6 +6,7 @@ mod collect_faults;
 mod credit;
 mod dunning;
 mod late;
+mod notice;
 mod reconciliation;
 mod year;
 

@@ -52,16 +52,33 @@ pub struct Theirs {
 pub enum Difference {
     /// It should be at Stripe and is not.
     Missing,
-    Status { ours: &'static str, theirs: String },
-    Total { ours: i64, theirs: i64 },
+    Status {
+        ours: &'static str,
+        theirs: String,
+    },
+    Total {
+        ours: i64,
+        theirs: i64,
+    },
     /// Paid by both, and not explained by what was carried.
-    Paid { ours: i64, theirs: i64 },
+    Paid {
+        ours: i64,
+        theirs: i64,
+    },
     /// Stripe asked for so much more (negative: less), by its customer's balance with it.
-    Carried { amount: i64 },
-    Refunded { amount: i64 },
-    CreditedAtStripe { amount: i64 },
+    Carried {
+        amount: i64,
+    },
+    Refunded {
+        amount: i64,
+    },
+    CreditedAtStripe {
+        amount: i64,
+    },
     /// Collecting stands still, and why.
-    Stopped { problem: String },
+    Stopped {
+        problem: String,
+    },
 }
 
 /// Compares every issued invoice that Stripe collects, of a workspace or a period or of all. Makes a
@@ -203,8 +220,7 @@ mod tests {
             credited: 0,
         };
         let total = |theirs| Difference::Total { ours: 100, theirs };
-        let status =
-            |ours, theirs: &str| Difference::Status { ours, theirs: theirs.to_owned() };
+        let status = |ours, theirs: &str| Difference::Status { ours, theirs: theirs.to_owned() };
         for (ours, due, there, expected) in [
             (Status::Pending, 100, None, vec![Difference::Missing]),
             (Status::Paid, 100, None, vec![]),
@@ -225,7 +241,11 @@ mod tests {
             (Status::Void, 100, Some(theirs("void", 100, 0)), vec![]),
             (Status::Void, 100, Some(theirs("paid", 100, 100)), vec![status("void", "paid")]),
         ] {
-            assert_eq!(differences(ours, due, there.as_ref(), None), expected, "{ours:?} {there:?}");
+            assert_eq!(
+                differences(ours, due, there.as_ref(), None),
+                expected,
+                "{ours:?} {there:?}"
+            );
         }
         let there = Theirs { carried: -5, refunded: 30, credited: 20, ..theirs("paid", 100, 95) };
         assert_eq!(

@@ -403,7 +403,8 @@ async fn what_is_given_back_at_stripe_is_named() {
     let charge = it.only("charge");
     let refund = json!({ "charge": charge["id"], "amount": "700" });
     it.stripe.call("POST", "refunds", &refund);
-    let note = json!({ "invoice": it.only("invoice")["id"], "amount": "300", "credit_amount": "300" });
+    let note =
+        json!({ "invoice": it.only("invoice")["id"], "amount": "300", "credit_amount": "300" });
     it.stripe.call("POST", "credit_notes", &note);
     it.tell().await;
     assert_eq!(ours(&it, &workspace).await.status, Status::Paid, "it was paid");
