@@ -9,6 +9,7 @@ use authsome_shared::envelope::Envelope;
 use authsome_shared::secret::Secret;
 
 use crate::applications::{self, Seals};
+use crate::billing::document::typeface::Fonts;
 use crate::billing::stripe::{self, Stripe};
 use crate::config::{Config, given};
 use crate::db::Db;
@@ -52,6 +53,8 @@ pub struct State {
     pub resolver: Resolver,
     /// The collector, if there is one: `App::stripe`.
     stripe: Option<Stripe>,
+    /// What documents are set in.
+    pub fonts: Fonts,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
     /// What lets in those who report storage and send meters' events.
@@ -81,6 +84,7 @@ impl App {
         let node_token = node_token(&config)?;
         let ingest_token = ingest_token(&config)?;
         let envelope = Envelope::new(node_token.expose());
+        let fonts = config.documents.read_fonts()?;
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
         identity::admin::settle(&mut tx, &config.platform.admins).await?;
@@ -110,6 +114,7 @@ impl App {
             mailer,
             resolver,
             stripe,
+            fonts,
             node_token,
             ingest_token,
             envelope,

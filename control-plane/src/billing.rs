@@ -7,9 +7,14 @@
 //! adds it all up again, and `stripe` collects. Amounts are minor units of the
 //! platform's currency, quantities and unit prices millionths.
 
+pub mod balance;
 pub mod bill;
+pub mod charge;
 pub mod closing;
+mod country;
 pub mod credit;
+pub mod details;
+pub mod document;
 pub mod dunning;
 pub mod estimate;
 pub mod invoice;

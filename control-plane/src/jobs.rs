@@ -39,6 +39,16 @@ pub enum Job {
     StripeEvent { event_id: String },
     /// Send a mail, which holds no secret, to everybody who has one of the roles by then.
     MailMembers { workspace_id: WorkspaceId, roles: Vec<Role>, subject: String, text: String },
+    /// Send a mail about a workspace's bill, which holds no secret, to those who look after it by
+    /// then and to its billing address; with the invoice that it is about.
+    MailBilling {
+        workspace_id: WorkspaceId,
+        invoice_id: Option<InvoiceId>,
+        subject: String,
+        text: String,
+    },
+    /// Send one of these to one address.
+    MailInvoice { to: String, invoice_id: InvoiceId, subject: String, text: String },
     /// Bring what is known of an invoice to whoever collects it.
     Collect { invoice_id: InvoiceId },
 }
@@ -61,6 +71,8 @@ impl Job {
             Self::PasswordReset { .. } => "password_reset",
             Self::StripeEvent { .. } => "stripe_event",
             Self::MailMembers { .. } => "mail_members",
+            Self::MailBilling { .. } => "mail_billing",
+            Self::MailInvoice { .. } => "mail_invoice",
         }
     }
 }

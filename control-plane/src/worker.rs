@@ -2,6 +2,7 @@
 //! of job does. A stop lets the jobs in hand end; a crash leaves their claims to expire.
 
 mod billing;
+mod notice;
 mod retention;
 
 use std::time::Duration;
@@ -135,6 +136,13 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             }
             Ok(tx.commit().await?)
         }
+        Job::MailBilling { workspace_id, invoice_id, subject, text } => {
+            notice::fan_out(app, workspace_id, invoice_id.as_ref(), subject, text).await
+        }
+        Job::MailInvoice { to, invoice_id, subject, text } => {
+            let mail = Mail { to: to.clone(), subject: subject.clone(), text: text.clone() };
+            notice::send_invoice(app, &mail, invoice_id).await
+        }
         Job::MoveSubscriptions { to, at, after } => move_all(app, *to, *at, after.as_ref()).await,
         Job::Collect { invoice_id } => billing::collect(app, invoice_id).await,
         Job::StripeEvent { event_id } => Ok(stripe::event::handle(app, event_id).await?),
@@ -217,6 +225,8 @@ impl Policy {
             }
             Job::SendMail { .. }
             | Job::MailMembers { .. }
+            | Job::MailBilling { .. }
+            | Job::MailInvoice { .. }
             | Job::VerifyEmail { .. }
             | Job::PasswordReset { .. } => {
                 Self { attempts: 10, first_pause: TimeDelta::seconds(5) }

@@ -42,14 +42,8 @@ impl Shown {
 impl From<PaymentMethod> for Shown {
     fn from(method: PaymentMethod) -> Self {
         let PaymentMethod { id, kind, card, .. } = method;
-        let mut shown = Self {
-            stripe_id: id,
-            kind,
-            brand: None,
-            last4: None,
-            exp_month: None,
-            exp_year: None,
-        };
+        let mut shown =
+            Self { stripe_id: id, kind, brand: None, last4: None, exp_month: None, exp_year: None };
         if let Some(card) = card {
             shown.brand = Some(card.brand);
             shown.last4 = Some(card.last4);
@@ -93,7 +87,8 @@ fn check(id: &str) -> Result<()> {
     if fine {
         return Ok(());
     }
-    let message = format!("`{FIELD}` must be the id of a payment method at Stripe, such as pm_1Abc");
+    let message =
+        format!("`{FIELD}` must be the id of a payment method at Stripe, such as pm_1Abc");
     Err(Error::invalid(FIELD, "invalid_value", message))
 }
 

@@ -6,6 +6,8 @@ mod collect_faults;
 mod credit;
 mod dunning;
 mod late;
+mod notice;
+mod reconciliation;
 mod year;
 
 use authsome_control_plane::billing::invoice::settle::By;

@@ -40,6 +40,7 @@ impl Scene {
         let mut records = Record::of(app, &made, &key).times(3);
         records[0].user = Some("end-user".into());
         FakeProxy::new(app).apply(&EpochId::new(), 1, &records).await;
+        app.issue(&workspace).await;
         Self { owner, workspace, application, key, member }
     }
 

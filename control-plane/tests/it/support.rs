@@ -2,6 +2,7 @@
 //! hand, and clients that are people.
 
 mod app;
+mod billing;
 mod client;
 mod database;
 mod dns;
@@ -11,6 +12,7 @@ mod stripe;
 mod upstream;
 
 pub use app::{PASSWORD, TestApp, within};
+pub use billing::last_month;
 pub use client::{Client, Response, fields, text};
 pub use dns::NameServer;
 pub use proxy::{FakeProxy, Record};

@@ -49,9 +49,9 @@ pub fn call(shared: &Shared, what: &str, body: &str) -> Result<Value, Refusal> {
             shared.posted.notify_one();
         }
         "webhooks/take" => {
-            let taken = take(shared).into_iter().map(|delivery| {
-                json!({ "body": delivery.body, "signature": delivery.signature })
-            });
+            let taken = take(shared)
+                .into_iter()
+                .map(|delivery| json!({ "body": delivery.body, "signature": delivery.signature }));
             return Ok(taken.collect());
         }
         "cards" => {

@@ -81,8 +81,9 @@ pub fn pay(store: &mut Store, id: &str, params: &Params<'_>) -> Result<Value, Re
     };
     let found = store.get("payment_method", &method, "payment_method")?;
     if found["customer"] != customer["id"] {
-        return Err(Refusal::invalid("The payment method is not the customer's.")
-            .param("payment_method"));
+        return Err(
+            Refusal::invalid("The payment method is not the customer's.").param("payment_method")
+        );
     }
     charge(store, &mut invoice, &method, due)?;
     Ok(invoice)

@@ -21,9 +21,8 @@ async fn stripes_own_library_takes_the_stand_in_for_stripe() {
     let Some(python) = clients::python_with_stripe() else { return };
     assert!(Path::new(WITNESS).is_file());
     let stripe = StandIn::start(Clock::system()).await.expect("a port");
-    let said = tokio::task::block_in_place(|| {
-        json_from(&python, &[WITNESS, &stripe.url(), SECRET_KEY])
-    });
+    let said =
+        tokio::task::block_in_place(|| json_from(&python, &[WITNESS, &stripe.url(), SECRET_KEY]));
     assert_eq!(said["version"], VERSION, "the version that we pin is the library's");
     eprintln!("{said}");
 }

@@ -311,7 +311,8 @@ mod tests {
 
     #[test]
     fn forms_escape_names_and_values() {
-        let form = Form::new().with("metadata[a b]", "c&d").with("amount", -5).maybe("x", None::<i8>);
+        let form =
+            Form::new().with("metadata[a b]", "c&d").with("amount", -5).maybe("x", None::<i8>);
         assert_eq!(form.encoded(), "metadata%5Ba+b%5D=c%26d&amount=-5");
     }
 }

@@ -119,7 +119,11 @@ impl From<sqlx::Error> for Trouble {
 impl Work<'_> {
     async fn step(&mut self) -> Result<Next, Trouble> {
         let Some(theirs) = self.theirs().await? else {
-            return if self.ours.status.is_open() { self.create().await } else { self.done().await };
+            return if self.ours.status.is_open() {
+                self.create().await
+            } else {
+                self.done().await
+            };
         };
         self.collection.take(&theirs);
         self.save().await?;
@@ -254,7 +258,8 @@ impl Work<'_> {
         drop(tx);
         let wanted = lines::of(&self.ours, &lines).map_err(Trouble::Wrong)?;
         let form = Form::new().with("invoice", &theirs.id);
-        let there = self.stripe.client.find("invoiceitems", &form, |_: &object::InvoiceItem| true).await?;
+        let there =
+            self.stripe.client.find("invoiceitems", &form, |_: &object::InvoiceItem| true).await?;
         let mut there: BTreeMap<i64, object::InvoiceItem> = there
             .into_iter()
             .filter_map(|item| Some((item.metadata.get(LINE_KEY)?.parse().ok()?, item)))

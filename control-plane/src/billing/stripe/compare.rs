@@ -12,6 +12,7 @@ use crate::billing::money::Currency;
 use crate::billing::reconciliation::Difference as Named;
 use crate::error::Result;
 use crate::page::PageParams;
+use crate::period::Period;
 
 /// Rows of a page.
 const PAGE: u32 = 100;
@@ -53,16 +54,33 @@ pub struct Theirs {
 pub enum Difference {
     /// It should be at Stripe and is not.
     Missing,
-    Status { ours: &'static str, theirs: String },
-    Total { ours: i64, theirs: i64 },
+    Status {
+        ours: &'static str,
+        theirs: String,
+    },
+    Total {
+        ours: i64,
+        theirs: i64,
+    },
     /// Paid by both, and not explained by what was carried.
-    Paid { ours: i64, theirs: i64 },
+    Paid {
+        ours: i64,
+        theirs: i64,
+    },
     /// Stripe asked for so much more (negative: less), by its customer's balance with it.
-    Carried { amount: i64 },
-    Refunded { amount: i64 },
-    CreditedAtStripe { amount: i64 },
+    Carried {
+        amount: i64,
+    },
+    Refunded {
+        amount: i64,
+    },
+    CreditedAtStripe {
+        amount: i64,
+    },
     /// Collecting stands still, and why.
-    Stopped { problem: String },
+    Stopped {
+        problem: String,
+    },
 }
 
 impl Compared {
@@ -111,15 +129,30 @@ impl Compared {
     }
 }
 
-/// What Stripe says otherwise of a workspace's month; nothing where there is no Stripe. Makes calls.
+/// What Stripe says otherwise of a month, of one workspace or of all; nothing where there is no
+/// Stripe. One that can't be asked is a difference, too: nobody knows then. Makes calls.
 pub async fn of_month(
     app: &App,
-    workspace_id: &WorkspaceId,
-    period: &str,
-) -> Result<Vec<Named>> {
-    let Ok(stripe) = app.stripe() else { return Ok(vec![]) };
-    let compared = compare(app, stripe, Some(workspace_id), Some(period)).await?;
-    Ok(compared.iter().flat_map(Compared::named).collect())
+    workspace_id: Option<&WorkspaceId>,
+    period: Period,
+) -> Vec<(Option<WorkspaceId>, Named)> {
+    let Ok(stripe) = app.stripe() else { return vec![] };
+    match compare(app, stripe, workspace_id, Some(&period.to_string())).await {
+        Ok(compared) => compared
+            .iter()
+            .flat_map(|one| one.named().into_iter().map(|it| (Some(one.workspace_id.clone()), it)))
+            .collect(),
+        Err(error) => {
+            tracing::warn!(error = format!("{error:?}"), "Stripe can't be compared with");
+            let named = Named {
+                what: "stripe.answers".into(),
+                stated: 1,
+                found: 0,
+                message: "Stripe could not be asked for all its invoices".into(),
+            };
+            vec![(workspace_id.cloned(), named)]
+        }
+    }
 }
 
 /// Compares every issued invoice that Stripe collects, of a workspace or a period or of all. Makes a
@@ -262,8 +295,7 @@ mod tests {
             credited: 0,
         };
         let total = |theirs| Difference::Total { ours: 100, theirs };
-        let status =
-            |ours, theirs: &str| Difference::Status { ours, theirs: theirs.to_owned() };
+        let status = |ours, theirs: &str| Difference::Status { ours, theirs: theirs.to_owned() };
         for (ours, due, there, expected) in [
             (Status::Pending, 100, None, vec![Difference::Missing]),
             (Status::Paid, 100, None, vec![]),
@@ -284,7 +316,11 @@ mod tests {
             (Status::Void, 100, Some(theirs("void", 100, 0)), vec![]),
             (Status::Void, 100, Some(theirs("paid", 100, 100)), vec![status("void", "paid")]),
         ] {
-            assert_eq!(differences(ours, due, there.as_ref(), None), expected, "{ours:?} {there:?}");
+            assert_eq!(
+                differences(ours, due, there.as_ref(), None),
+                expected,
+                "{ours:?} {there:?}"
+            );
         }
         let there = Theirs { carried: -5, refunded: 30, credited: 20, ..theirs("paid", 100, 95) };
         assert_eq!(

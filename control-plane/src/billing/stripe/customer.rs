@@ -4,10 +4,10 @@ use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
+use super::Stripe;
 use super::attempt::Attempt;
 use super::client::{Failure, Form};
 use super::object::{Customer, Reference};
-use super::Stripe;
 use crate::app::App;
 use crate::billing::party::{self, Party};
 use crate::db::Tx;
@@ -140,10 +140,8 @@ async fn read(tx: &mut Tx, workspace_id: &WorkspaceId) -> Result<(Option<String>
          where workspace_id = $1{}",
         tx.for_update()
     );
-    let row: Option<(Option<String>, i64, Option<DateTime<Utc>>)> = fetch_optional!(
-        tx,
-        sqlx::query_as(AssertSqlSafe(select.clone())).bind(workspace_id)
-    )?;
+    let row: Option<(Option<String>, i64, Option<DateTime<Utc>>)> =
+        fetch_optional!(tx, sqlx::query_as(AssertSqlSafe(select.clone())).bind(workspace_id))?;
     Ok(match row {
         Some((customer, number, began_at)) => (customer, Attempt { number, began_at }),
         None => (None, Attempt::default()),
@@ -177,7 +175,8 @@ async fn note(
 /// Who the customer is: as on invoices.
 async fn describe(tx: &mut Tx, app: &App, workspace_id: &WorkspaceId) -> Result<Form> {
     let issuer = &app.config.billing.issuer;
-    let Party { name, email, address, .. } = party::parties(tx, issuer, workspace_id).await?.customer;
+    let Party { name, email, address, .. } =
+        party::parties(tx, issuer, workspace_id).await?.customer;
     let form = Form::new()
         .with(WORKSPACE, workspace_id)
         .with("name", name)

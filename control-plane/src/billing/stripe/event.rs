@@ -180,9 +180,8 @@ async fn look_at_charge(app: &App, stripe: &Stripe, id: &str) -> Result<()> {
     let path = format!("charges/{id}");
     let charge: Charge = stripe.client.get(&path, &Form::new()).await?;
     let Some(intent) = &charge.payment_intent else { return Ok(()) };
-    let form = Form::new()
-        .with("payment[type]", "payment_intent")
-        .with("payment[payment_intent]", intent);
+    let form =
+        Form::new().with("payment[type]", "payment_intent").with("payment[payment_intent]", intent);
     let payments: List<InvoicePayment> = stripe.client.get("invoice_payments", &form).await?;
     for payment in payments.data {
         let mut tx = app.db.write().await?;
@@ -224,7 +223,10 @@ mod tests {
             "data":{"object":{"id":"pm_1","customer":"cus_1","object":"payment_method"}}}"#;
         let told: Told = serde_json::from_str(text).unwrap();
         assert_eq!(told.kind, "payment_method.attached");
-        assert_eq!((told.data.object.id.as_str(), &told.data.object.customer), ("pm_1", &"cus_1".into()));
+        assert_eq!(
+            (told.data.object.id.as_str(), &told.data.object.customer),
+            ("pm_1", &"cus_1".into())
+        );
         for bad in ["", "evt_1/../x", "evt 1", "évt", &"e".repeat(256)] {
             assert!(!is_id(bad), "{bad}");
         }

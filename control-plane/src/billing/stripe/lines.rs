@@ -55,7 +55,6 @@ pub fn of(invoice: &Invoice, lines: &[StoredLine]) -> Result<Vec<Wanted>, String
     if sum == invoice.amount_due {
         return Ok(wanted);
     }
-    let (sum, due) =
-        (invoice.currency.format(sum), invoice.currency.format(invoice.amount_due));
+    let (sum, due) = (invoice.currency.format(sum), invoice.currency.format(invoice.amount_due));
     Err(format!("the lines come to {sum}, and {due} is due"))
 }

@@ -60,7 +60,8 @@ mod tests {
     }
 
     /// Computed by Stripe's own Python library 16.1.0 (`WebhookSignature._compute_signature`).
-    const BY_STRIPES_LIBRARY: &str = "4f1cd7feda9826e746b7d482c4badebb657398df1099e1046364f6196a230150";
+    const BY_STRIPES_LIBRARY: &str =
+        "4f1cd7feda9826e746b7d482c4badebb657398df1099e1046364f6196a230150";
 
     #[test]
     fn a_signature_of_stripes_own_library_is_right() {

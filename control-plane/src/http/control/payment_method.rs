@@ -168,7 +168,8 @@ pub async fn delete_payment_method(
     if let Some(method) = method {
         payment_method::discard(stripe, &method).await?;
         let mut tx = app.db.write().await?;
-        let (access, _) = workspaces::access(&mut tx, &actor, &id, Permission::ManageBilling).await?;
+        let (access, _) =
+            workspaces::access(&mut tx, &actor, &id, Permission::ManageBilling).await?;
         payment_method::forget(&mut tx, &access).await?;
         tx.commit().await?;
     }

@@ -398,12 +398,13 @@ async fn a_total_that_is_not_ours_is_not_charged() {
 #[tokio::test]
 async fn what_is_given_back_at_stripe_is_named() {
     let it = Collecting::new().await;
-    let (_, workspace) = payer(&it, Some("pm_card_visa")).await;
+    let (owner, workspace) = payer(&it, Some("pm_card_visa")).await;
     issue(&it).await;
     let charge = it.only("charge");
     let refund = json!({ "charge": charge["id"], "amount": "700" });
     it.stripe.call("POST", "refunds", &refund);
-    let note = json!({ "invoice": it.only("invoice")["id"], "amount": "300", "credit_amount": "300" });
+    let note =
+        json!({ "invoice": it.only("invoice")["id"], "amount": "300", "credit_amount": "300" });
     it.stripe.call("POST", "credit_notes", &note);
     it.tell().await;
     assert_eq!(ours(&it, &workspace).await.status, Status::Paid, "it was paid");
@@ -411,17 +412,29 @@ async fn what_is_given_back_at_stripe_is_named() {
         differences(&it).await,
         [Difference::Refunded { amount: 700 }, Difference::CreditedAtStripe { amount: 300 }]
     );
-    let named = compare::of_month(&it.app.app, &workspace, "2026-03").await.unwrap();
-    let named: Vec<(&str, i64, i64, &str)> =
-        named.iter().map(|it| (it.what.as_str(), it.stated, it.found, it.message.as_str())).collect();
+    let path = format!("/control/v1/workspaces/{workspace}/usage/reconciliation?period=");
+    let owner = owner.be_again().await;
+    let told = owner.get(&format!("{path}2026-03")).await.json(200);
+    assert_eq!(told["consistent"], false);
+    let named: Vec<(&Value, &Value)> = told["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (&it["what"], &it["message"]))
+        .collect();
     assert_eq!(
         named,
         [
-            ("stripe.refunded", 0, 700, "Invoice INV-000001: $7.00 was refunded at Stripe"),
-            ("stripe.credited", 0, 300, "Invoice INV-000001: $3.00 was credited at Stripe"),
+            (&json!("stripe.refunded"), &json!("Invoice INV-000001: $7.00 was refunded at Stripe")),
+            (&json!("stripe.credited"), &json!("Invoice INV-000001: $3.00 was credited at Stripe")),
         ]
     );
-    assert_eq!(compare::of_month(&it.app.app, &workspace, "2026-02").await.unwrap(), []);
+    let other = owner.get(&format!("{path}2026-02")).await.json(200);
+    assert_eq!(other["differences"], json!([]));
+    it.stripe.fail(Fault::outage(Kind::Cut));
+    let unknown = owner.get(&format!("{path}2026-03")).await.json(200);
+    assert_eq!(unknown["consistent"], false);
+    assert_eq!(unknown["differences"][0]["what"], "stripe.answers");
 }
 
 #[tokio::test]

@@ -64,10 +64,7 @@ pub struct Operation {
 }
 
 /// Operations (with an empty field) and fields that are not there.
-pub const NOT_YET: &[(&str, &str, &str)] = &[
-    // Billing.
-    ("GET", "/workspaces/{workspaceId}/invoices", ""),
-];
+pub const NOT_YET: &[(&str, &str, &str)] = &[];
 
 /// The codes, with their statuses.
 pub const ERRORS: &[(&str, u16)] = &[

@@ -49,11 +49,11 @@ async fn a_signed_body_that_is_no_event_is_refused() {
     let now = it.app.now().timestamp();
     for body in ["", "{", "[]", "{}", r#"{"id":"evt_/..","type":"x","data":{"object":{}}}"#] {
         let signature = sign(&secret, body, now);
-        let refused =
-            it.send(&Delivery { url: String::new(), body: body.into(), signature }).await;
+        let refused = it.send(&Delivery { url: String::new(), body: body.into(), signature }).await;
         refused.error(400, "invalid_request");
     }
-    let body = r#"{"id":"evt_1","type":"balance.available","data":{"object":{"object":"balance"}}}"#;
+    let body =
+        r#"{"id":"evt_1","type":"balance.available","data":{"object":{"object":"balance"}}}"#;
     let signature = sign(&secret, body, now);
     it.send(&Delivery { url: String::new(), body: body.into(), signature }).await.is(200);
     assert_eq!(it.app.number("select count(*) from stripe_events").await, 0, "of no concern");
