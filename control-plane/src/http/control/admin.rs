@@ -1,6 +1,7 @@
 //! The platform's own operations, for its admins (`/control/v1/admin`): 403 for everybody else. Being
 //! an admin opens no workspace.
 
+pub mod invoices;
 pub mod meters;
 pub mod plans;
 pub mod proxies;

@@ -117,6 +117,31 @@ const TABLE: &[(&str, Expected)] = &[
     // And to who shows the ingest token: `ingest` has the rest.
     ("report_storage", PLATFORM_ADMINS),
     ("send_meter_events", PLATFORM_ADMINS),
+    // Stripe is not configured; `payment_method` and `stripe_webhooks` have the rest.
+    ("set_payment_method", [501, 501, 403, 501, 403, 404, 401]),
+    ("get_payment_method", [501, 501, 501, 501, 403, 404, 401]),
+    ("delete_payment_method", [501, 501, 403, 501, 403, 404, 401]),
+    ("create_setup_intent", [501, 501, 403, 501, 403, 404, 401]),
+    ("open_billing_portal", [501, 501, 403, 501, 403, 404, 401]),
+    ("receive_stripe_webhook", [501; 7]),
+    ("list_invoices", [200, 200, 200, 200, 403, 404, 401]),
+    ("get_invoice", [200, 200, 200, 200, 403, 404, 401]),
+    ("download_invoice", [200, 200, 200, 200, 403, 404, 401]),
+    ("list_credit_notes", [200, 200, 200, 200, 403, 404, 401]),
+    ("download_credit_note", [200, 200, 200, 200, 403, 404, 401]),
+    ("get_balance", [200, 200, 200, 200, 403, 404, 401]),
+    ("get_billing_details", [200, 200, 200, 200, 403, 404, 401]),
+    ("replace_billing_details", [200, 200, 403, 200, 403, 404, 401]),
+    ("search_invoices", PLATFORM_ADMINS),
+    ("inspect_invoice", PLATFORM_ADMINS),
+    ("download_any_invoice", PLATFORM_ADMINS),
+    ("pay_invoice", PLATFORM_ADMINS),
+    ("void_invoice", PLATFORM_ADMINS),
+    ("issue_credit_note", PLATFORM_ADMINS),
+    ("create_charge", PLATFORM_ADMINS),
+    ("list_charges", PLATFORM_ADMINS),
+    ("delete_charge", PLATFORM_ADMINS),
+    ("set_tax_exemption", PLATFORM_ADMINS),
 ];
 
 /// What is open to the platform's admins is open to them alone, and nothing else is because of it:
@@ -144,6 +169,16 @@ const ADMIN_TABLE: &[(&str, u16)] = &[
     ("archive_meter", 204),
     ("report_storage", 200),
     ("send_meter_events", 200),
+    ("search_invoices", 200),
+    ("inspect_invoice", 200),
+    ("download_any_invoice", 200),
+    ("pay_invoice", 200),
+    ("void_invoice", 200),
+    ("issue_credit_note", 201),
+    ("create_charge", 201),
+    ("list_charges", 200),
+    ("delete_charge", 204),
+    ("set_tax_exemption", 200),
 ];
 
 /// Expected status of a platform admin who is not a member.
@@ -162,6 +197,9 @@ pub struct Scene {
     proxy: Option<String>,
     meter: Option<String>,
     user: String,
+    invoice: Option<String>,
+    credit_note: Option<String>,
+    charge: Option<String>,
 }
 
 impl Scene {
@@ -184,6 +222,9 @@ impl Scene {
             proxy: None,
             meter: None,
             user: String::new(),
+            invoice: None,
+            credit_note: None,
+            charge: None,
         };
         if path.contains("{applicationId}") || id == "report_storage" {
             let application = owner.application(&scene.workspace, json!({})).await;
@@ -241,6 +282,16 @@ impl Scene {
         if path.contains("{meter}") {
             scene.meter = Some(Self::meter(app, &scene.workspace).await);
         }
+        if path.contains("{invoiceId}") || path.contains("{creditNoteId}") {
+            let invoice = app.issue(&scene.workspace).await.id;
+            if path.contains("{creditNoteId}") {
+                scene.credit_note = Some(app.credit(&invoice, 100).await.id.to_string());
+            }
+            scene.invoice = Some(invoice.to_string());
+        }
+        if path.contains("{chargeId}") {
+            scene.charge = Some(app.charge(&scene.workspace).await);
+        }
         scene.user = bystander.id();
         scene
     }
@@ -275,6 +326,9 @@ impl Scene {
             .replace("{proxyId}", &part(&self.proxy))
             .replace("{meter}", &part(&self.meter))
             .replace("{userId}", &self.user)
+            .replace("{invoiceId}", &part(&self.invoice))
+            .replace("{creditNoteId}", &part(&self.credit_note))
+            .replace("{chargeId}", &part(&self.charge))
             .replace("{plan}", "enterprise")
             // What no scene has.
             .replace("{sessionId}", "ses_none")
@@ -324,6 +378,7 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "confirm_totp" | "renew_recovery_codes" => json!({ "code": "none" }),
         "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
         "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
+        "set_payment_method" => json!({ "stripePaymentMethodId": "pm_card_visa" }),
         "begin_link" => json!({ "provider": "google" }),
         "create_meter" => json!({
             "name": format!("new{n}"), "label": "New", "unit": "unit", "aggregation": "sum",
@@ -335,6 +390,9 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "send_meter_events" => {
             json!({ "events": [{ "id": format!("event-{n}"), "workspaceId": "{workspaceId}" }] })
         }
+        "void_invoice" | "issue_credit_note" => json!({ "reason": "Because" }),
+        "create_charge" => json!({ "amount": 12.5, "description": "Help" }),
+        "set_tax_exemption" => json!({ "taxExempt": "exempt" }),
         _ => json!({}),
     }
 }
