@@ -3,7 +3,8 @@
 //! Pure: `money`, `price` (lines of a month), `bill` (discounts, taxes, total), `dunning::step`.
 //! With the database: `month` gathers what a month is priced by, `closing` ends months exactly once,
 //! `invoice` keeps and settles invoices, `late` charges what was counted after its month was
-//! invoiced, `credit` takes off, `dunning` reminds and suspends. Amounts are minor units of the
+//! invoiced, `credit` takes off, `dunning` reminds and suspends, `reconciliation`
+//! adds it all up again. Amounts are minor units of the
 //! platform's currency, quantities and unit prices millionths.
 
 pub mod balance;
@@ -24,3 +25,4 @@ pub mod notice;
 mod number;
 pub mod party;
 pub mod price;
+pub mod reconciliation;

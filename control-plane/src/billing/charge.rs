@@ -42,6 +42,7 @@ pub async fn create(
         item: ITEM.to_owned(),
         description: description.to_owned(),
         amount,
+        credit_note_id: None,
         created_at: tx.now(),
     };
     store::add_item(tx, &item).await?;

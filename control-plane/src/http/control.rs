@@ -76,6 +76,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(keys::rotate_key))
         .routes(routes!(usage::get_usage))
         .routes(routes!(usage::get_reconciliation))
+        .routes(routes!(usage::breakdown::get_usage_breakdown))
+        .routes(routes!(usage::export::export_usage))
         .routes(routes!(proxies::list_proxies))
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::export_audit))
@@ -98,6 +100,12 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(deliveries::get_delivery))
         .routes(routes!(deliveries::replay_delivery))
+        .routes(routes!(admin::meters::create_meter, admin::meters::list_meters))
+        .routes(routes!(
+            admin::meters::get_meter,
+            admin::meters::update_meter,
+            admin::meters::archive_meter
+        ))
         .routes(routes!(invoices::list_invoices))
         .routes(routes!(invoices::get_invoice))
         .routes(routes!(invoices::download_invoice))

@@ -5,6 +5,7 @@ mod credit;
 mod dunning;
 mod late;
 mod notice;
+mod year;
 
 use authsome_control_plane::billing::invoice::settle::By;
 use authsome_control_plane::billing::invoice::{Filter, Invoice, StoredLine, settle, store};

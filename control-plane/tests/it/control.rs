@@ -11,6 +11,7 @@ mod credit_notes;
 mod docs;
 mod hygiene;
 mod idempotency;
+mod ingest;
 mod invitations;
 mod invoices;
 mod keys;

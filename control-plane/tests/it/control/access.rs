@@ -107,6 +107,16 @@ const TABLE: &[(&str, Expected)] = &[
     ("list_deliveries", MEMBERS),
     ("get_delivery", MEMBERS),
     ("replay_delivery", [202, 202, 202, 403, 403, 404, 401]),
+    ("get_usage_breakdown", [200, 200, 200, 200, 403, 404, 401]),
+    ("export_usage", [200, 200, 200, 200, 403, 404, 401]),
+    ("create_meter", PLATFORM_ADMINS),
+    ("list_meters", PLATFORM_ADMINS),
+    ("get_meter", PLATFORM_ADMINS),
+    ("update_meter", PLATFORM_ADMINS),
+    ("archive_meter", PLATFORM_ADMINS),
+    // And to who shows the ingest token: `ingest` has the rest.
+    ("report_storage", PLATFORM_ADMINS),
+    ("send_meter_events", PLATFORM_ADMINS),
     ("list_invoices", [200, 200, 200, 200, 403, 404, 401]),
     ("get_invoice", [200, 200, 200, 200, 403, 404, 401]),
     ("download_invoice", [200, 200, 200, 200, 403, 404, 401]),
@@ -145,6 +155,13 @@ const ADMIN_TABLE: &[(&str, u16)] = &[
     ("forget_proxy", 204),
     ("list_users", 200),
     ("update_user", 200),
+    ("create_meter", 201),
+    ("list_meters", 200),
+    ("get_meter", 200),
+    ("update_meter", 200),
+    ("archive_meter", 204),
+    ("report_storage", 200),
+    ("send_meter_events", 200),
     ("search_invoices", 200),
     ("inspect_invoice", 200),
     ("download_any_invoice", 200),
@@ -171,6 +188,7 @@ pub struct Scene {
     webhook: Option<String>,
     delivery: Option<String>,
     proxy: Option<String>,
+    meter: Option<String>,
     user: String,
     invoice: Option<String>,
     credit_note: Option<String>,
@@ -195,12 +213,13 @@ impl Scene {
             webhook: None,
             delivery: None,
             proxy: None,
+            meter: None,
             user: String::new(),
             invoice: None,
             credit_note: None,
             charge: None,
         };
-        if path.contains("{applicationId}") {
+        if path.contains("{applicationId}") || id == "report_storage" {
             let application = owner.application(&scene.workspace, json!({})).await;
             scene.application = Some(text(&application["id"]));
         }
@@ -253,6 +272,9 @@ impl Scene {
             gone.leave().await;
             scene.proxy = Some(gone.id.to_string());
         }
+        if path.contains("{meter}") {
+            scene.meter = Some(Self::meter(app, &scene.workspace).await);
+        }
         if path.contains("{invoiceId}") || path.contains("{creditNoteId}") {
             let invoice = app.issue(&scene.workspace).await.id;
             if path.contains("{creditNoteId}") {
@@ -267,6 +289,24 @@ impl Scene {
         scene
     }
 
+    /// A meter that nobody has archived yet.
+    async fn meter(app: &TestApp, workspace: &str) -> String {
+        let name = format!("m{}", workspace.to_lowercase());
+        let mut tx = app.write().await;
+        execute!(
+            tx,
+            sqlx::query(
+                "insert into meters (name, label, unit, aggregation, created_at, updated_at) \
+                 values ($1, 'A meter', 'unit', 'sum', $2, $2)"
+            )
+            .bind(&name)
+            .bind(app.now())
+        )
+        .unwrap();
+        tx.commit().await.unwrap();
+        name
+    }
+
     pub fn path(&self, template: &str) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         template
@@ -277,6 +317,7 @@ impl Scene {
             .replace("{webhookId}", &part(&self.webhook))
             .replace("{deliveryId}", &part(&self.delivery))
             .replace("{proxyId}", &part(&self.proxy))
+            .replace("{meter}", &part(&self.meter))
             .replace("{userId}", &self.user)
             .replace("{invoiceId}", &part(&self.invoice))
             .replace("{creditNoteId}", &part(&self.credit_note))
@@ -331,6 +372,16 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
         "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
         "begin_link" => json!({ "provider": "google" }),
+        "create_meter" => json!({
+            "name": format!("new{n}"), "label": "New", "unit": "unit", "aggregation": "sum",
+        }),
+        "update_meter" => json!({ "label": "Named" }),
+        "report_storage" => {
+            json!({ "reports": [{ "applicationId": "{applicationId}", "bytes": 1 }] })
+        }
+        "send_meter_events" => {
+            json!({ "events": [{ "id": format!("event-{n}"), "workspaceId": "{workspaceId}" }] })
+        }
         "void_invoice" | "issue_credit_note" => json!({ "reason": "Because" }),
         "create_charge" => json!({ "amount": 12.5, "description": "Help" }),
         "set_tax_exemption" => json!({ "taxExempt": "exempt" }),

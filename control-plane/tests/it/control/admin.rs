@@ -3,6 +3,7 @@
 mod charges;
 mod invoices;
 mod listed;
+mod meters;
 mod plans;
 mod proxies;
 mod users;

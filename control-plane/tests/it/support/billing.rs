@@ -100,6 +100,7 @@ impl TestApp {
             item: "charge".into(),
             description: "Help".into(),
             amount: 1_250,
+            credit_note_id: None,
             created_at: tx.now(),
         };
         store::add_item(&mut tx, &item).await.unwrap();
