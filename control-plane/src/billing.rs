@@ -4,7 +4,7 @@
 //! With the database: `month` gathers what a month is priced by, `closing` ends months exactly once,
 //! `invoice` keeps and settles invoices, `late` charges what was counted after its month was
 //! invoiced, `credit` takes off, `dunning` reminds and suspends, `reconciliation`
-//! adds it all up again. Amounts are minor units of the
+//! adds it all up again, and `stripe` collects. Amounts are minor units of the
 //! platform's currency, quantities and unit prices millionths.
 
 pub mod balance;
@@ -24,5 +24,7 @@ pub mod month;
 pub mod notice;
 mod number;
 pub mod party;
+pub mod payment_method;
 pub mod price;
 pub mod reconciliation;
+pub mod stripe;

@@ -5,6 +5,7 @@
 mod billing;
 mod documents;
 mod provider;
+mod stripe;
 mod value;
 mod webhooks;
 
@@ -24,6 +25,7 @@ use crate::identity::user::is_email;
 pub use billing::{Billing, Issuer, TaxRate, is_country};
 pub use documents::Documents;
 pub use provider::{GOOGLE, Provider, ProviderKind};
+pub use stripe::Stripe;
 use value::{addresses, check_http_url, networks, origins, some_networks};
 pub use webhooks::Webhooks;
 

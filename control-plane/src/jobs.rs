@@ -35,6 +35,8 @@ pub enum Job {
     VerifyEmail { user_id: UserId },
     /// Send the link for a new password to an address, if it has an account.
     PasswordReset { email: String },
+    /// Look at what an event of Stripe's is about.
+    StripeEvent { event_id: String },
     /// Send a mail, which holds no secret, to everybody who has one of the roles by then.
     MailMembers { workspace_id: WorkspaceId, roles: Vec<Role>, subject: String, text: String },
     /// Send a mail about a workspace's bill, which holds no secret, to those who look after it by
@@ -67,6 +69,7 @@ impl Job {
             Self::Collect { .. } => "collect",
             Self::VerifyEmail { .. } => "verify_email",
             Self::PasswordReset { .. } => "password_reset",
+            Self::StripeEvent { .. } => "stripe_event",
             Self::MailMembers { .. } => "mail_members",
             Self::MailBilling { .. } => "mail_billing",
             Self::MailInvoice { .. } => "mail_invoice",

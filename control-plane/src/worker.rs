@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::applications::{self, provision};
 use crate::audit::chain;
+use crate::billing::stripe;
 use crate::db::Topic;
 use crate::error::Error;
 use crate::identity::{account, device, mail_token, mfa, oauth, session, throttle};
@@ -144,6 +145,7 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
         }
         Job::MoveSubscriptions { to, at, after } => move_all(app, *to, *at, after.as_ref()).await,
         Job::Collect { invoice_id } => billing::collect(app, invoice_id).await,
+        Job::StripeEvent { event_id } => Ok(stripe::event::handle(app, event_id).await?),
         Job::VerifyEmail { user_id } => {
             let mut tx = app.db.write().await?;
             account::send_proof(&mut tx, app, user_id).await?;
@@ -230,7 +232,7 @@ impl Policy {
                 Self { attempts: 10, first_pause: TimeDelta::seconds(5) }
             }
             // What proxies must know, and money, is not given up.
-            Job::MoveSubscriptions { .. } | Job::Collect { .. } => {
+            Job::MoveSubscriptions { .. } | Job::Collect { .. } | Job::StripeEvent { .. } => {
                 Self { attempts: i64::MAX, first_pause: TimeDelta::seconds(1) }
             }
         }

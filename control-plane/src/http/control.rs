@@ -13,7 +13,9 @@ mod invitations;
 mod invoices;
 mod keys;
 mod members;
+mod payment_method;
 mod proxies;
+mod stripe;
 mod usage;
 mod webhooks;
 mod workspaces;
@@ -22,6 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+pub use stripe::PATH as STRIPE_WEBHOOKS;
 
 /// Every operation, with its description.
 pub fn router() -> OpenApiRouter<App> {
@@ -75,7 +78,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
         .routes(routes!(usage::get_usage))
-        .routes(routes!(usage::get_reconciliation))
+        .routes(routes!(usage::reconciliation::get_reconciliation))
         .routes(routes!(usage::breakdown::get_usage_breakdown))
         .routes(routes!(usage::export::export_usage))
         .routes(routes!(proxies::list_proxies))
@@ -106,6 +109,14 @@ pub fn router() -> OpenApiRouter<App> {
             admin::meters::update_meter,
             admin::meters::archive_meter
         ))
+        .routes(routes!(
+            payment_method::set_payment_method,
+            payment_method::get_payment_method,
+            payment_method::delete_payment_method
+        ))
+        .routes(routes!(payment_method::create_setup_intent))
+        .routes(routes!(payment_method::open_billing_portal))
+        .routes(routes!(stripe::receive_stripe_webhook))
         .routes(routes!(invoices::list_invoices))
         .routes(routes!(invoices::get_invoice))
         .routes(routes!(invoices::download_invoice))

@@ -1,10 +1,13 @@
 //! From the end of a month to a paid invoice: what the job does, by a clock turned by hand.
 
 mod closing;
+mod collect;
+mod collect_faults;
 mod credit;
 mod dunning;
 mod late;
 mod notice;
+mod reconciliation;
 mod year;
 
 use authsome_control_plane::billing::invoice::settle::By;

@@ -8,6 +8,7 @@ mod database;
 mod dns;
 mod proxy;
 mod receiver;
+mod stripe;
 mod upstream;
 
 pub use app::{PASSWORD, TestApp, within};
@@ -16,4 +17,5 @@ pub use client::{Client, Response, fields, text};
 pub use dns::NameServer;
 pub use proxy::{FakeProxy, Record};
 pub use receiver::{Received, Receiver};
+pub use stripe::Collecting;
 pub use upstream::Upstream;

@@ -117,6 +117,13 @@ const TABLE: &[(&str, Expected)] = &[
     // And to who shows the ingest token: `ingest` has the rest.
     ("report_storage", PLATFORM_ADMINS),
     ("send_meter_events", PLATFORM_ADMINS),
+    // Stripe is not configured; `payment_method` and `stripe_webhooks` have the rest.
+    ("set_payment_method", [501, 501, 403, 501, 403, 404, 401]),
+    ("get_payment_method", [501, 501, 501, 501, 403, 404, 401]),
+    ("delete_payment_method", [501, 501, 403, 501, 403, 404, 401]),
+    ("create_setup_intent", [501, 501, 403, 501, 403, 404, 401]),
+    ("open_billing_portal", [501, 501, 403, 501, 403, 404, 401]),
+    ("receive_stripe_webhook", [501; 7]),
     ("list_invoices", [200, 200, 200, 200, 403, 404, 401]),
     ("get_invoice", [200, 200, 200, 200, 403, 404, 401]),
     ("download_invoice", [200, 200, 200, 200, 403, 404, 401]),
@@ -371,6 +378,7 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "confirm_totp" | "renew_recovery_codes" => json!({ "code": "none" }),
         "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
         "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
+        "set_payment_method" => json!({ "stripePaymentMethodId": "pm_card_visa" }),
         "begin_link" => json!({ "provider": "google" }),
         "create_meter" => json!({
             "name": format!("new{n}"), "label": "New", "unit": "unit", "aggregation": "sum",
