@@ -1,5 +1,7 @@
 //! The mails of billing: to those who look after the workspace's bill.
 
+pub mod plan;
+
 use authsome_shared::id::WorkspaceId;
 
 use super::invoice::Invoice;

@@ -5,11 +5,13 @@ mod admin;
 mod applications;
 mod audit;
 mod auth;
+mod coupons;
 mod deliveries;
 mod invitations;
 mod keys;
 mod members;
 mod proxies;
+mod subscription;
 mod usage;
 mod webhooks;
 mod workspaces;
@@ -94,4 +96,16 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(deliveries::get_delivery))
         .routes(routes!(deliveries::replay_delivery))
+        .routes(routes!(subscription::get_subscription))
+        .routes(routes!(subscription::change_plan))
+        .routes(routes!(subscription::cancel_plan_change))
+        .routes(routes!(subscription::preview_plan))
+        .routes(routes!(coupons::redeem_coupon, coupons::list_redeemed_coupons))
+        .routes(routes!(admin::versions::list_plan_versions))
+        .routes(routes!(admin::versions::get_plan_version))
+        .routes(routes!(admin::versions::move_workspaces))
+        .routes(routes!(admin::trials::start_trial, admin::trials::end_trial))
+        .routes(routes!(admin::coupons::create_coupon, admin::coupons::list_coupons))
+        .routes(routes!(admin::coupons::get_coupon, admin::coupons::disable_coupon))
+        .routes(routes!(admin::coupons::remove_coupon))
 }
