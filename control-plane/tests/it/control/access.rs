@@ -3,8 +3,13 @@
 //! operation fails the test until it has its row.
 
 use authsome_control_plane::actor::Role;
+use authsome_control_plane::billing::bill::Off;
+use authsome_control_plane::billing::coupon::{self, NewCoupon};
 use authsome_control_plane::execute;
+use authsome_control_plane::workspaces::admin::By;
+use authsome_control_plane::workspaces::subscription;
 use axum::http::Method;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::openapi::operations;
@@ -107,6 +112,22 @@ const TABLE: &[(&str, Expected)] = &[
     ("list_deliveries", MEMBERS),
     ("get_delivery", MEMBERS),
     ("replay_delivery", [202, 202, 202, 403, 403, 404, 401]),
+    ("get_subscription", [200, 200, 200, 200, 403, 404, 401]),
+    ("change_plan", [200, 200, 403, 200, 403, 404, 401]),
+    ("cancel_plan_change", [204, 204, 403, 204, 403, 404, 401]),
+    ("preview_plan", [200, 200, 200, 200, 403, 404, 401]),
+    ("redeem_coupon", [201, 201, 403, 201, 403, 404, 401]),
+    ("list_redeemed_coupons", [200, 200, 200, 200, 403, 404, 401]),
+    ("list_plan_versions", PLATFORM_ADMINS),
+    ("get_plan_version", PLATFORM_ADMINS),
+    ("move_workspaces", PLATFORM_ADMINS),
+    ("start_trial", PLATFORM_ADMINS),
+    ("end_trial", PLATFORM_ADMINS),
+    ("create_coupon", PLATFORM_ADMINS),
+    ("list_coupons", PLATFORM_ADMINS),
+    ("get_coupon", PLATFORM_ADMINS),
+    ("disable_coupon", PLATFORM_ADMINS),
+    ("remove_coupon", PLATFORM_ADMINS),
 ];
 
 /// What is open to the platform's admins is open to them alone, and nothing else is because of it:
@@ -127,6 +148,16 @@ const ADMIN_TABLE: &[(&str, u16)] = &[
     ("forget_proxy", 204),
     ("list_users", 200),
     ("update_user", 200),
+    ("list_plan_versions", 200),
+    ("get_plan_version", 200),
+    ("move_workspaces", 202),
+    ("start_trial", 200),
+    ("end_trial", 204),
+    ("create_coupon", 201),
+    ("list_coupons", 200),
+    ("get_coupon", 200),
+    ("disable_coupon", 204),
+    ("remove_coupon", 204),
 ];
 
 /// Expected status of a platform admin who is not a member.
@@ -144,6 +175,7 @@ pub struct Scene {
     delivery: Option<String>,
     proxy: Option<String>,
     user: String,
+    coupon: Option<String>,
 }
 
 impl Scene {
@@ -165,6 +197,7 @@ impl Scene {
             delivery: None,
             proxy: None,
             user: String::new(),
+            coupon: None,
         };
         if path.contains("{applicationId}") {
             let application = owner.application(&scene.workspace, json!({})).await;
@@ -192,7 +225,34 @@ impl Scene {
             }
             scene.webhook = Some(webhook);
         }
+        let workspace = format!("/control/v1/workspaces/{}", scene.workspace);
+        if path.contains("{code}") || id == "redeem_coupon" {
+            let code = scene.workspace.clone();
+            let off = Off::Share(500_000);
+            let (months, max_redemptions, redeem_by) = (None, None, None);
+            let plans = vec![];
+            let new = NewCoupon { code, off, months, max_redemptions, redeem_by, plans };
+            let mut tx = app.write().await;
+            let made = coupon::create(&mut tx, &By::CommandLine, new).await.unwrap();
+            tx.commit().await.unwrap();
+            scene.coupon = Some(made.code);
+        }
         match id {
+            "remove_coupon" => {
+                let body = json!({ "code": scene.coupon });
+                owner.post(&format!("{workspace}/coupons"), body).await.is(201);
+            }
+            "cancel_plan_change" => {
+                let body = json!({ "plan": "free", "when": "period_end" });
+                owner.post(&format!("{workspace}/plan"), body).await.is(200);
+            }
+            "end_trial" => {
+                let mut tx = app.write().await;
+                let until = Some(app.now() + TimeDelta::days(1));
+                let id = scene.workspace.parse().unwrap();
+                subscription::set_trial(&mut tx, &id, until).await.unwrap();
+                tx.commit().await.unwrap();
+            }
             "restore_workspace" => {
                 let path = format!("/control/v1/workspaces/{}", scene.workspace);
                 owner.delete(&path).await.is(204);
@@ -235,6 +295,8 @@ impl Scene {
             .replace("{proxyId}", &part(&self.proxy))
             .replace("{userId}", &self.user)
             .replace("{plan}", "enterprise")
+            .replace("{version}", "1")
+            .replace("{code}", &part(&self.coupon))
             // What no scene has.
             .replace("{sessionId}", "ses_none")
             .replace("{identityId}", "idn_none")
@@ -284,6 +346,11 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
         "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
         "begin_link" => json!({ "provider": "google" }),
+        "change_plan" | "preview_plan" => json!({ "plan": "free" }),
+        "redeem_coupon" => json!({ "code": "{code}" }),
+        "create_coupon" => json!({ "code": format!("NEW{n}"), "percentOff": 10 }),
+        "start_trial" => json!({ "days": 14 }),
+        "move_workspaces" => json!({ "all": true }),
         _ => json!({}),
     }
 }
