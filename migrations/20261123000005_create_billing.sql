@@ -112,9 +112,13 @@ create table pending_items (
     description text not null,
     amount bigint not null,
     invoice_id text references invoices (id),
+    -- Settled by a credit note instead of an invoice; references credit_notes.
+    credit_note_id text,
     created_at timestamptz not null
 );
-create index pending_items_open on pending_items (workspace_id) where invoice_id is null;
+create index pending_items_open on pending_items (workspace_id)
+    where invoice_id is null and credit_note_id is null;
+create index pending_items_period on pending_items (workspace_id, period);
 
 create table credit_notes (
     id text primary key not null,

@@ -50,6 +50,8 @@ pub struct State {
     pub resolver: Resolver,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
+    /// What lets in those who report storage and send meters' events.
+    pub ingest_token: Secret<String>,
     pub before: proxies::Before,
     /// Seals for those who have it.
     pub envelope: Envelope,
@@ -73,6 +75,7 @@ impl App {
             Db::open(&config.database(), config.database.max_connections, clock.clone()).await?;
         let sealer = Sealer::load(given(&config.platform.master_key), &config.server.data_dir)?;
         let node_token = node_token(&config)?;
+        let ingest_token = ingest_token(&config)?;
         let envelope = Envelope::new(node_token.expose());
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
@@ -102,6 +105,7 @@ impl App {
             mailer,
             resolver,
             node_token,
+            ingest_token,
             envelope,
         })))
     }
@@ -118,5 +122,16 @@ pub fn node_token(config: &Config) -> anyhow::Result<Secret<String>> {
     match given(&config.nodes.token) {
         Some(token) => Ok(token.clone()),
         None => files::secret_or_create(&config.server.data_dir.join("node.token"), random::token),
+    }
+}
+
+/// What lets in those who report what proxies don't see: as configured, else `ingest.token` in the
+/// data directory, which is made on first use (mode 0600).
+fn ingest_token(config: &Config) -> anyhow::Result<Secret<String>> {
+    match given(&config.metering.ingest_token) {
+        Some(token) => Ok(token.clone()),
+        None => {
+            files::secret_or_create(&config.server.data_dir.join("ingest.token"), random::token)
+        }
     }
 }

@@ -386,6 +386,19 @@ async fn start_provisioning(tx: &mut Tx, application: &mut Application) -> Resul
     Ok(())
 }
 
+/// Tells of every application of a workspace that its workspace was suspended.
+pub async fn tell_suspended(tx: &mut Tx, workspace: &WorkspaceId, reason: &str) -> Result<()> {
+    for application in store::of_workspace(tx, workspace).await? {
+        let data = json!({
+            "applicationId": application.id, "workspaceId": workspace, "name": application.name,
+            "environment": application.environment, "reason": reason,
+        });
+        let subject = Subject::Application(workspace, &application.id);
+        events::emit(tx, EventType::ApplicationSuspended, subject, data).await?;
+    }
+    Ok(())
+}
+
 /// Removes for good what can no longer be restored, alone or with its workspace, keys included; to
 /// be called before the workspaces' own purge. Usage stays. Answers what proxies must forget, for
 /// the caller to append once everything is removed.

@@ -3,9 +3,9 @@
 //! Pure: `money`, `price` (lines of a month), `bill` (discounts, taxes, total), `dunning::step`.
 //! With the database: `month` gathers what a month is priced by, `closing` ends months exactly once,
 //! `invoice` keeps and settles invoices, `late` charges what was counted after its month was
-//! invoiced, `credit` takes off, `dunning` reminds and suspends; `change`, `trial` and `coupon` are
-//! what people do with their plan, and `preview` what that comes to. Amounts are minor units of the
-//! platform's currency, quantities and unit prices millionths.
+//! invoiced, `credit` takes off, `dunning` reminds and suspends, `reconciliation` adds it all up again;
+//! `change`, `trial` and `coupon` are what people do with their plan, and `preview` what that comes
+//! to. Amounts are minor units of the platform's currency, quantities and unit prices millionths.
 
 pub mod bill;
 pub mod change;
@@ -23,4 +23,5 @@ mod number;
 pub mod party;
 pub mod preview;
 pub mod price;
+pub mod reconciliation;
 pub mod trial;

@@ -291,11 +291,17 @@ pub struct Metering {
     pub keep_minutes_days: u32,
     pub keep_hours_days: u32,
     pub compact_after_days: u32,
+    pub ingest_token: Secret<String>,
 }
 
 impl Default for Metering {
     fn default() -> Self {
-        Self { keep_minutes_days: 35, keep_hours_days: 400, compact_after_days: 3 }
+        Self {
+            keep_minutes_days: 35,
+            keep_hours_days: 400,
+            compact_after_days: 3,
+            ingest_token: Secret::default(),
+        }
     }
 }
 

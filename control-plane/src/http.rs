@@ -1,14 +1,16 @@
-//! The HTTP surfaces over the domains: `control` for the dashboard's users, `node` for proxies, and
-//! the probes. Handlers extract, open a transaction, call the domain, commit, respond; they know no
+//! The HTTP surfaces over the domains: `control` for the dashboard's users, `ingest` for the
+//! operator's own reports, `node` for proxies, and the probes. Handlers extract, open a transaction, call the domain, commit, respond; they know no
 //! SQL and make no rules.
 
 pub mod control;
 mod cookie;
 mod cors;
+mod csv;
 mod docs;
 pub mod error;
 mod extract;
 mod idempotency;
+mod ingest;
 mod layers;
 mod limits;
 mod metrics;
@@ -49,8 +51,10 @@ pub fn description() -> utoipa::openapi::OpenApi {
 }
 
 fn documented() -> (Router<App>, utoipa::openapi::OpenApi) {
-    let (router, mut description) =
-        OpenApiRouter::with_openapi(openapi::base()).merge(control::router()).split_for_parts();
+    let (router, mut description) = OpenApiRouter::with_openapi(openapi::base())
+        .merge(control::router())
+        .merge(ingest::router())
+        .split_for_parts();
     idempotency::describe(&mut description);
     limits::describe(&mut description);
     openapi::complete(&mut description);

@@ -2,12 +2,16 @@
 //! applied exactly once, and everything that is counted derives from them.
 
 pub mod apply;
+pub mod breakdown;
 pub mod histogram;
+pub mod late;
+pub mod meter;
 pub mod metrics;
 pub mod quantities;
 pub mod reconciliation;
 pub mod retention;
 pub mod series;
+pub mod storage;
 pub mod threshold;
 pub mod totals;
 pub mod uptime;

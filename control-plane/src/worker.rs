@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::identity::{account, device, mail_token, mfa, oauth, session, throttle};
 use crate::jobs::{self, Claimed, Job};
 use crate::mail::Mail;
+use crate::metering::breakdown;
 use crate::webhooks::{self, dispatcher};
 use crate::workspaces::{self, VersionOf, api_limit, member, subscription};
 use crate::{idempotency, revisions};
@@ -325,6 +326,7 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
     let keep = TimeDelta::days(app.config.webhooks.keep_days.into());
     let before = tx.now() - keep;
     webhooks::prune(&mut tx, before).await?;
+    breakdown::keep_names(&mut tx).await?;
     let mut forgotten = applications::purge(&mut tx).await?;
     forgotten.extend(workspaces::purge(&mut tx).await?);
     if !forgotten.is_empty() {

@@ -125,8 +125,11 @@ impl Workspace {
         snapshot::Workspace {
             id: self.id.clone(),
             status: match self.status {
-                Status::Active => snapshot::WorkspaceStatus::Active,
-                Status::PastDue => snapshot::WorkspaceStatus::PastDue,
+                // It is reminded, and served until it is suspended.
+                Status::Active | Status::PastDue => snapshot::WorkspaceStatus::Active,
+                Status::Suspended if self.suspended_by == Some(SuspendedBy::Billing) => {
+                    snapshot::WorkspaceStatus::PastDue
+                }
                 Status::Suspended | Status::Deleted => snapshot::WorkspaceStatus::Suspended,
             },
             rate_limit: limits.rate_limit,

@@ -66,6 +66,7 @@ pub struct Workspace {
 pub enum WorkspaceStatus {
     Active,
     Suspended,
+    /// Suspended until it pays.
     PastDue,
 }
 

@@ -63,6 +63,19 @@ pub async fn with_upstreams(tx: &mut Tx) -> Result<Vec<Application>> {
     Ok(all.into_iter().filter(|it| it.config.0.contains_key("upstream")).collect())
 }
 
+/// Those that are not deleted.
+pub async fn of_workspace(tx: &mut Tx, workspace: &WorkspaceId) -> Result<Vec<Application>> {
+    Ok(fetch_all!(
+        tx,
+        sqlx::query_as(
+            "select * from applications where workspace_id = $1 and status <> $2 \
+             order by created_at, id"
+        )
+        .bind(workspace)
+        .bind(Status::Deleted)
+    )?)
+}
+
 pub async fn count(tx: &mut Tx, workspace: &WorkspaceId) -> Result<u64> {
     let (count,): (i64,) = fetch_one!(
         tx,

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::invoice::store;
 use super::notice;
+use crate::applications;
 use crate::config::Billing;
 use crate::db::Tx;
 use crate::error::Result;
@@ -84,6 +85,7 @@ pub async fn run(tx: &mut Tx, settings: &Billing, id: &InvoiceId) -> Result<()> 
             Action::Suspend => {
                 let reason = format!("Invoice {} is not paid", invoice.name());
                 if standing::suspend(tx, &invoice.workspace_id, &reason).await? {
+                    applications::tell_suspended(tx, &invoice.workspace_id, &reason).await?;
                     jobs::enqueue(tx, &notice::suspended(&invoice)).await?;
                 }
             }

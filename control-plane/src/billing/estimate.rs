@@ -4,6 +4,7 @@
 use super::bill::Bill;
 use super::closing;
 use super::month::{self, Month};
+use super::price::{Kind, Line};
 use crate::actor::Access;
 use crate::config::Billing;
 use crate::db::Tx;
@@ -18,9 +19,11 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// What an item costs, in minor units; discounts and taxes apart.
+    /// What the month's own usage of an item costs, in minor units; what is late of earlier months,
+    /// discounts and taxes apart.
     pub fn cost(&self, item: &str) -> i64 {
-        let lines = self.bill.lines.iter().filter(|line| line.item == item);
+        let own = |line: &&Line| line.item == item && line.kind != Kind::Adjustment;
+        let lines = self.bill.lines.iter().filter(own);
         lines.map(|line| line.amount).sum()
     }
 }

@@ -90,6 +90,7 @@ async fn charge(
     }
     differences.retain(|_, amount| *amount != 0);
     let net: i64 = differences.values().sum();
+    let mut note = None;
     if let (Some(invoice), true) = (invoice, net < 0) {
         // The tax that was put on it goes with it.
         let net = -net;
@@ -104,9 +105,8 @@ async fn charge(
         if amount > 0 {
             let reason = format!("Usage of {period} that was corrected");
             let by = By::System("billing");
-            credit::issue(tx, settings, by, &invoice.id, amount, &reason).await?;
+            note = Some(credit::issue(tx, settings, by, &invoice.id, amount, &reason).await?.id);
         }
-        return Ok(());
     }
     let now = tx.now();
     for (item, amount) in differences {
@@ -122,6 +122,7 @@ async fn charge(
             item,
             description,
             amount,
+            credit_note_id: note.clone(),
             created_at: now,
         };
         store::add_item(tx, &pending).await?;

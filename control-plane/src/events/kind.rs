@@ -64,7 +64,6 @@ impl EventType {
         Self::MemberRoleChanged,
         Self::MemberRemoved,
         Self::UsageThreshold,
-        // To come with billing: may be subscribed to already, and nothing is sent yet.
         Self::InvoiceCreated,
         Self::InvoicePaid,
         Self::InvoiceFailed,

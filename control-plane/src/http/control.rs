@@ -74,6 +74,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(keys::rotate_key))
         .routes(routes!(usage::get_usage))
         .routes(routes!(usage::get_reconciliation))
+        .routes(routes!(usage::breakdown::get_usage_breakdown))
+        .routes(routes!(usage::export::export_usage))
         .routes(routes!(proxies::list_proxies))
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::export_audit))
@@ -96,6 +98,12 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(deliveries::get_delivery))
         .routes(routes!(deliveries::replay_delivery))
+        .routes(routes!(admin::meters::create_meter, admin::meters::list_meters))
+        .routes(routes!(
+            admin::meters::get_meter,
+            admin::meters::update_meter,
+            admin::meters::archive_meter
+        ))
         .routes(routes!(subscription::get_subscription))
         .routes(routes!(subscription::change_plan))
         .routes(routes!(subscription::cancel_plan_change))

@@ -136,6 +136,7 @@ async fn claim(app: &App, parts: &mut Parts, body: &[u8]) -> Result<Claim> {
     let fingerprint = hex::encode(context.finish());
     let scope = match session::subject(app, parts) {
         Some(user) => user.as_str().to_owned(),
+        None if session::shows_ingest_token(app, parts) => "ingest".to_owned(),
         None => {
             let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, app).await;
             address.to_string()

@@ -1,6 +1,6 @@
 //! The plans' limits on the control plane's API, as headers on every answer and as 429. Who is
 //! counted, and how: `workspaces::api_limit`. Callers who show no token of ours are counted by
-//! their address.
+//! their address, but for the operator's own, who show the ingest token.
 
 use authsome_shared::code::Code;
 use axum::extract::{FromRequestParts, Request, State};
@@ -31,6 +31,7 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
             Ok(verdict) => verdict,
             Err(error) => return error.into_response(),
         },
+        None if session::shows_ingest_token(&app, &parts) => None,
         None => {
             let Ok(ClientAddress(address)) =
                 ClientAddress::from_request_parts(&mut parts, &app).await;

@@ -83,7 +83,7 @@ pub enum Refusals {
 }
 
 /// What the parts of the API are about; only those that have operations are shown.
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("auth", "Accounts and their sign-in."),
     ("workspaces", "The tenant that owns applications, has members and a plan."),
     ("members", "Who may do what in a workspace, and invitations to it."),
@@ -93,6 +93,7 @@ const TAGS: [(&str, &str); 9] = [
     ("billing", "What a workspace has used in a month, and what it costs."),
     ("audit", "Who changed what in a workspace."),
     ("platform", "For the platform's admins only. Being one opens no workspace."),
+    ("ingest", "What the operator's own programs report. With the ingest token, or as an admin."),
 ];
 
 /// Puts in what is the same for all operations: described tags, and an example of every body.
@@ -162,6 +163,10 @@ pub fn base() -> OpenApi {
         .bearer_format("JWT")
         .description(Some("The `token` of a sign-in"))
         .build();
+    let ingest = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The operator's `ingest.token`, or `metering.ingest_token`"))
+        .build();
     OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
@@ -178,6 +183,7 @@ pub fn base() -> OpenApi {
         .components(Some(
             ComponentsBuilder::new()
                 .security_scheme("bearer", SecurityScheme::Http(bearer))
+                .security_scheme("ingest", SecurityScheme::Http(ingest))
                 .build(),
         ))
         .build()

@@ -1,4 +1,4 @@
-//! Who calls: the bearer of an access token, or of the node token.
+//! Who calls: the bearer of an access token, of the node token, or of the ingest token.
 
 use authsome_shared::id::UserId;
 use authsome_shared::secret::Secret;
@@ -11,6 +11,7 @@ use super::cookie;
 use super::extract::Origin;
 use crate::actor::{Actor, PlatformAccess};
 use crate::app::App;
+use crate::audit;
 use crate::error::{Error, Result};
 use crate::identity::{not_an_admin, session};
 
@@ -76,6 +77,41 @@ impl FromRequestParts<App> for Node {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         let given = bearer(parts).is_some_and(|token| same(token, &app.node_token));
         if given { Ok(Self) } else { Err(Error::Unauthenticated("The node token is wrong")) }
+    }
+}
+
+/// Who may report what proxies don't see.
+#[derive(Debug)]
+pub enum Ingest {
+    /// The operator's own programs.
+    Token,
+    Admin(PlatformAccess),
+}
+
+impl Ingest {
+    /// An entry of the audit log.
+    pub fn audit(&self, action: &'static str) -> audit::Entry {
+        match self {
+            Self::Token => audit::Entry::by_operator("ingest", action),
+            Self::Admin(access) => access.audit(action),
+        }
+    }
+}
+
+/// Does the request show the ingest token?
+pub fn shows_ingest_token(app: &App, parts: &Parts) -> bool {
+    bearer(parts).is_some_and(|token| same(token, &app.ingest_token))
+}
+
+impl FromRequestParts<App> for Ingest {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        if shows_ingest_token(app, parts) {
+            return Ok(Self::Token);
+        }
+        let PlatformAdmin(access) = PlatformAdmin::from_request_parts(parts, app).await?;
+        Ok(Self::Admin(access))
     }
 }
 

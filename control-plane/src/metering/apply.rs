@@ -13,9 +13,11 @@ use authsome_shared::id::{ApplicationId, EpochId, KeyId, NodeId, WorkspaceId};
 use authsome_shared::usage::{Applied, BatchHeader, Total, UsageRecord};
 use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 
+use super::late::Touched;
 use super::series::{self, Sample, Step};
 use super::threshold;
 use super::totals::{self, Increment};
+use super::usage::Period;
 use crate::db::{Topic, Tx};
 use crate::error::{Error, Result};
 use crate::{execute, fetch_one, keys};
@@ -299,13 +301,19 @@ impl<'a> Summary<'a> {
         for ((workspace, period), users) in new_users {
             threshold::add_users(tx, workspace, &period, users).await?;
         }
+        let mut touched = Touched::default();
         for (workspace, period) in months {
             threshold::check(tx, workspace, &period).await?;
+            if let Some(period) = Period::parse(&period) {
+                touched.add(workspace, period);
+            }
         }
         let mut used: Vec<(KeyId, DateTime<Utc>)> =
             self.last_used.into_iter().map(|(key, at)| (key.clone(), at)).collect();
         used.sort();
-        keys::touch(tx, &used).await
+        keys::touch(tx, &used).await?;
+        touched.note(tx).await?;
+        Ok(())
     }
 }
 

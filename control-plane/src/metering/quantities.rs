@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use authsome_shared::id::WorkspaceId;
 
-use super::totals;
+use super::{meter, storage, totals};
 use crate::db::Tx;
 use crate::error::Result;
 use crate::fetch_optional;
@@ -17,7 +17,8 @@ const MICROS: i64 = 1_000_000;
 /// Bytes in a GB, here as everywhere: 2^30.
 pub const GB: i128 = 1 << 30;
 
-/// By item: `mau`, `requests` (units), `bandwidth` (GB of bodies, both ways).
+/// By item: `mau`, `requests` (units), `bandwidth` (GB of bodies, both ways), `storage` (GB-months),
+/// and `meter:NAME` of each meter that had events.
 pub async fn of(
     tx: &mut Tx,
     workspace: &WorkspaceId,
@@ -26,11 +27,14 @@ pub async fn of(
     let name = period.to_string();
     let total = totals::of(tx, workspace.as_str(), &name).await?;
     let users = active_users(tx, workspace, &name).await?;
-    Ok(BTreeMap::from([
+    let mut quantities = meter::of(tx, workspace, period).await?;
+    quantities.extend([
         ("mau".to_owned(), users.saturating_mul(MICROS)),
         ("requests".to_owned(), total.units.saturating_mul(MICROS)),
         ("bandwidth".to_owned(), gb(i128::from(total.bytes_in) + i128::from(total.bytes_out), 1)),
-    ]))
+        ("storage".to_owned(), storage::of(tx, workspace, period).await?.gb_months),
+    ]);
+    Ok(quantities)
 }
 
 /// `bytes / of` in millionths of a GB, rounded half up.

@@ -2,14 +2,14 @@
 //! one sum; and what each proxy's ledger lacks, so that anybody can check that nothing was lost in
 //! silence. It mends nothing.
 
-use authsome_shared::id::{EpochId, NodeId};
+use authsome_shared::id::{EpochId, NodeId, WorkspaceId};
 use chrono::{DateTime, Utc};
 
 use super::totals;
-use super::usage::Period;
 use crate::actor::Access;
 use crate::db::Tx;
 use crate::error::Result;
+use crate::period::Period;
 use crate::proxies::{self, Proxy};
 use crate::{fetch_all, fetch_one};
 
@@ -70,8 +70,7 @@ pub async fn of(
     kept_since: DateTime<Utc>,
 ) -> Result<Reconciliation> {
     let period = Period::asked(period, tx.now())?;
-    let mut sums = sums(tx, access, period).await?;
-    sums.minutes = sums.minutes.filter(|_| period.start() >= kept_since);
+    let sums = sums(tx, access.workspace_id(), period, kept_since).await?;
     let mut ledgers = Vec::new();
     for proxy in proxies::all(tx).await? {
         let (applied, missing) = ledger(tx, &proxy.id).await?;
@@ -85,8 +84,13 @@ pub async fn of(
     Ok(Reconciliation { period, sums, proxies: ledgers, gaps })
 }
 
-async fn sums(tx: &mut Tx, access: &Access, period: Period) -> Result<Sums> {
-    let workspace = access.workspace_id();
+/// A workspace's month, added up in four ways. What was counted before `kept_since` may be gone.
+pub async fn sums(
+    tx: &mut Tx,
+    workspace: &WorkspaceId,
+    period: Period,
+    kept_since: DateTime<Utc>,
+) -> Result<Sums> {
     let name = period.to_string();
     let (applications,): (i64,) =
         fetch_one!(tx, sqlx::query_as(SUM_OF_TOTALS).bind(workspace).bind(&name).bind("app\\_%"))?;
@@ -106,7 +110,8 @@ async fn sums(tx: &mut Tx, access: &Access, period: Period) -> Result<Sums> {
         .bind(period.end())
     )?;
     let workspace = totals::of(tx, workspace.as_str(), &name).await?.units;
-    Ok(Sums { workspace, applications, keys, minutes: Some(minutes) })
+    let minutes = (period.start() >= kept_since).then_some(minutes);
+    Ok(Sums { workspace, applications, keys, minutes })
 }
 
 const SUM_OF_TOTALS: &str = "select cast(coalesce(sum(units), 0) as bigint) from usage_totals \

@@ -1,6 +1,8 @@
 //! What a workspace has used in a month, against what its plan includes. What that costs is for
 //! `billing`.
 
+use super::meter::{self, Used};
+use super::storage::{self, Stored};
 use super::{quantities, totals};
 use crate::actor::{Access, PlatformAccess};
 use crate::applications;
@@ -20,6 +22,9 @@ pub struct Usage {
     pub errors: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    pub storage: Stored,
+    /// All meters that take events, and those that had any in the month.
+    pub meters: Vec<Used>,
 }
 
 /// The usage of `period`, or of the current month.
@@ -45,6 +50,8 @@ async fn month(tx: &mut Tx, workspace: &Workspace, period: Period) -> Result<Usa
     let total = totals::of(tx, workspace.id.as_str(), &name).await?;
     let active_users = quantities::active_users(tx, &workspace.id, &name).await?.unsigned_abs();
     let applications = applications::count(tx, &workspace.id).await?;
+    let storage = storage::of(tx, &workspace.id, period).await?;
+    let meters = meter::used(tx, &workspace.id, period).await?;
     Ok(Usage {
         period,
         active_users,
@@ -53,6 +60,8 @@ async fn month(tx: &mut Tx, workspace: &Workspace, period: Period) -> Result<Usa
         errors: total.errors.unsigned_abs(),
         bytes_in: total.bytes_in.unsigned_abs(),
         bytes_out: total.bytes_out.unsigned_abs(),
+        storage,
+        meters,
         limits,
     })
 }

@@ -8,8 +8,8 @@ use crate::app::App;
 use crate::applications::log::{self, Excess};
 use crate::db::Tx;
 use crate::error::Error;
-use crate::metering::retention;
 use crate::metering::series::Step;
+use crate::metering::{retention, storage};
 
 /// Rows that one transaction goes through at most.
 const BATCH: i64 = 5_000;
@@ -24,6 +24,8 @@ enum Chore<'a> {
     Minutes(DateTime<Utc>),
     Series(Step, DateTime<Utc>),
     Hours(DateTime<Utc>),
+    /// Reports of storage that none can come late before.
+    Reports,
 }
 
 impl Chore<'_> {
@@ -35,6 +37,7 @@ impl Chore<'_> {
             Self::Minutes(before) => retention::compact(tx, *before, BATCH).await,
             Self::Series(step, before) => retention::prune_series(tx, *step, *before, BATCH).await,
             Self::Hours(before) => retention::prune_hours(tx, *before, BATCH).await,
+            Self::Reports => storage::prune(tx, BATCH).await,
         }
     }
 
@@ -68,5 +71,6 @@ pub async fn run(app: &App) -> Result<(), Error> {
         Chore::Series(step, minutes).finish(app).await?;
     }
     Chore::Series(Step::Hour, hours).finish(app).await?;
-    Chore::Hours(hours).finish(app).await
+    Chore::Hours(hours).finish(app).await?;
+    Chore::Reports.finish(app).await
 }

@@ -21,8 +21,8 @@ pub async fn past_due(tx: &mut Tx, id: &WorkspaceId) -> Result<()> {
     Ok(())
 }
 
-/// It has not paid for long: proxies answer 503 `suspended` with the reason `payment`. `false` when
-/// it was suspended already.
+/// It has not paid for long: proxies answer 503 with the reason `past_due`. `false` when it was
+/// suspended already.
 pub async fn suspend(tx: &mut Tx, id: &WorkspaceId, reason: &str) -> Result<bool> {
     let Some(mut workspace) = store::by_id(tx, id).await? else { return Ok(false) };
     let deleted = workspace.status == Status::Deleted;

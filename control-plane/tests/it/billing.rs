@@ -4,6 +4,7 @@ mod closing;
 mod credit;
 mod dunning;
 mod late;
+mod year;
 
 use authsome_control_plane::billing::invoice::settle::By;
 use authsome_control_plane::billing::invoice::{Filter, Invoice, StoredLine, settle, store};

@@ -9,6 +9,7 @@ mod cors;
 mod docs;
 mod hygiene;
 mod idempotency;
+mod ingest;
 mod invitations;
 mod keys;
 mod limits;

@@ -1,6 +1,6 @@
 //! The invoices' SQL.
 
-use authsome_shared::id::{InvoiceId, PendingItemId, WorkspaceId};
+use authsome_shared::id::{CreditNoteId, InvoiceId, PendingItemId, WorkspaceId};
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
@@ -234,6 +234,8 @@ pub struct PendingItem {
     pub item: String,
     pub description: String,
     pub amount: i64,
+    /// Settled by it instead of by an invoice.
+    pub credit_note_id: Option<CreditNoteId>,
     pub created_at: DateTime<Utc>,
 }
 
@@ -242,8 +244,8 @@ pub async fn add_item(tx: &mut Tx, item: &PendingItem) -> Result<()> {
         tx,
         sqlx::query(
             "insert into pending_items \
-             (id, workspace_id, period, item, description, amount, created_at) \
-             values ($1, $2, $3, $4, $5, $6, $7)"
+             (id, workspace_id, period, item, description, amount, credit_note_id, created_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8)"
         )
         .bind(&item.id)
         .bind(&item.workspace_id)
@@ -251,6 +253,7 @@ pub async fn add_item(tx: &mut Tx, item: &PendingItem) -> Result<()> {
         .bind(&item.item)
         .bind(&item.description)
         .bind(item.amount)
+        .bind(&item.credit_note_id)
         .bind(item.created_at)
     )?;
     Ok(())
@@ -261,12 +264,41 @@ pub async fn pending(tx: &mut Tx, workspace: &WorkspaceId) -> Result<Vec<Pending
     Ok(fetch_all!(
         tx,
         sqlx::query_as(
-            "select id, workspace_id, period, item, description, amount, created_at \
-             from pending_items where workspace_id = $1 and invoice_id is null \
-             order by created_at, id"
+            "select * from pending_items where workspace_id = $1 and invoice_id is null \
+             and credit_note_id is null order by created_at, id"
         )
         .bind(workspace)
     )?)
+}
+
+/// What was charged or credited of a month after it was invoiced, by item.
+pub async fn adjusted(
+    tx: &mut Tx,
+    workspace: &WorkspaceId,
+    period: &str,
+) -> Result<Vec<(String, i64)>> {
+    Ok(fetch_all!(
+        tx,
+        sqlx::query_as(
+            "select item, cast(sum(amount) as bigint) from pending_items \
+             where workspace_id = $1 and period = $2 group by item order by item"
+        )
+        .bind(workspace)
+        .bind(period)
+    )?)
+}
+
+/// What was put onto an invoice of what waited for it.
+pub async fn taken(tx: &mut Tx, invoice: &InvoiceId) -> Result<i64> {
+    let (sum,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as(
+            "select cast(coalesce(sum(amount), 0) as bigint) from pending_items \
+             where invoice_id = $1"
+        )
+        .bind(invoice)
+    )?;
+    Ok(sum)
 }
 
 /// They are on the invoice now.

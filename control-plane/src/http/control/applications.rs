@@ -29,7 +29,7 @@ use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::keys;
-use crate::metering;
+use crate::metering::{self, storage};
 use crate::page::{self, Page, PageParams};
 use crate::workspaces;
 use metrics::MonthBody;
@@ -354,6 +354,7 @@ pub async fn delete_application(
     let (access, application) =
         applications::open(&mut tx, &actor, &id, Permission::ManageApplications).await?;
     applications::delete(&mut tx, &access, application).await?;
+    storage::stop(&mut tx, access.workspace_id(), &id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -380,6 +381,7 @@ pub async fn restore_application(
     let workspace = workspaces::get(&mut tx, &actor, access.workspace_id()).await?;
     let application = applications::restore(&mut tx, &access, &workspace, application).await?;
     keys::publish_all(&mut tx, &access, &application).await?;
+    storage::resume(&mut tx, access.workspace_id(), &id).await?;
     let public_key = keys::public_keys_of(&mut tx, &[&id]).await?.remove(&id);
     let body = ApplicationBody::new(&app, application, public_key);
     idempotency::answer(tx, &app, StatusCode::OK, body).await

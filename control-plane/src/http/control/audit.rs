@@ -17,6 +17,7 @@ use crate::audit::ActorKind;
 use crate::audit::chain::Row;
 use crate::audit::log::{self, Filter, Log};
 use crate::error::{Error, Result};
+use crate::http::csv;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{Failures, Refusals};
 use crate::http::session::{PlatformAdmin, SignedIn};
@@ -255,7 +256,7 @@ const BATCH: i64 = 500;
 fn chunks(app: App, log: Log, format: ExportFormat) -> impl Stream<Item = Result<String>> {
     let start = match format {
         ExportFormat::Ndjson => String::new(),
-        ExportFormat::Csv => csv_line(&COLUMNS.map(str::to_owned)),
+        ExportFormat::Csv => csv::line(&COLUMNS),
     };
     stream::try_unfold(Some((start, 0)), move |state| {
         let (app, log) = (app.clone(), log.clone());
@@ -271,7 +272,7 @@ fn chunks(app: App, log: Log, format: ExportFormat) -> impl Stream<Item = Result
                             .map_err(Error::internal)?;
                         text.push('\n');
                     }
-                    ExportFormat::Csv => text += &csv_line(&cells(row)),
+                    ExportFormat::Csv => text += &csv::line(&cells(row)),
                 }
             }
             Ok(Some((text, next)))
@@ -344,28 +345,4 @@ fn cells(row: Row) -> [String; COLUMNS.len()] {
         row.after_state.unwrap_or_default(),
         row.hash,
     ]
-}
-
-/// A record of RFC 4180. What a spreadsheet would take for a formula is led by an apostrophe.
-fn csv_line(cells: &[String]) -> String {
-    let quoted: Vec<String> = cells
-        .iter()
-        .map(|cell| {
-            let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
-            let lead = if formula { "'" } else { "" };
-            format!("\"{lead}{}\"", cell.replace('"', "\"\""))
-        })
-        .collect();
-    quoted.join(",") + "\r\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        let line = csv_line(&["=1+1".into(), "a\"b".into(), "x,\ny".into()]);
-        assert_eq!(line, "\"'=1+1\",\"a\"\"b\",\"x,\ny\"\r\n");
-    }
 }

@@ -1,4 +1,9 @@
-//! A workspace's usage.
+//! A workspace's usage of a month: as a whole (`body`), in parts (`breakdown`), as a table (`export`),
+//! and held against itself.
+
+mod body;
+pub mod breakdown;
+pub mod export;
 
 use authsome_shared::id::{EpochId, NodeId, WorkspaceId};
 use axum::extract::State;
@@ -8,120 +13,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::actor::Permission;
 use crate::app::App;
-use crate::billing::estimate::{self, Estimate};
-use crate::billing::money::Currency;
+use crate::billing::estimate;
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::metering::reconciliation::{self, Gap, ProxyLedger, Reconciliation, Sums};
-use crate::metering::usage::{self, Usage};
-use crate::workspaces::{self, Plan, Workspace};
-
-/// A month's usage. Costs are in the currency's major unit.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UsageBody {
-    #[schema(example = "2026-01")]
-    period: String,
-    workspace_id: WorkspaceId,
-    plan: Plan,
-    usage: Lines,
-    estimated_cost: f64,
-    /// When the month ends and its invoice is made.
-    billing_date: DateTime<Utc>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct Lines {
-    mau: ActiveUsers,
-    applications: Applications,
-    storage: Storage,
-    api_requests: Requests,
-    bandwidth: Bandwidth,
-}
-
-/// Distinct end users over all applications.
-#[derive(Debug, Serialize, ToSchema)]
-struct ActiveUsers {
-    current: u64,
-    included: u64,
-    overage: u64,
-    cost: f64,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct Applications {
-    count: u64,
-    limit: Option<u64>,
-}
-
-/// Nothing reports storage yet, so it is always zero.
-#[derive(Debug, Serialize, ToSchema)]
-struct Storage {
-    bytes: u64,
-    gb: f64,
-    included: u64,
-    overage: u64,
-    cost: f64,
-}
-
-/// Admitted requests, in request units.
-#[derive(Debug, Serialize, ToSchema)]
-struct Requests {
-    count: u64,
-    included: Option<u64>,
-    /// Of these, answers of 500 and above.
-    errors: u64,
-}
-
-/// Body bytes through the proxies.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct Bandwidth {
-    bytes_in: u64,
-    bytes_out: u64,
-}
-
-impl UsageBody {
-    fn new(workspace: Workspace, usage: &Usage, estimate: &Estimate, currency: &Currency) -> Self {
-        let limits = &usage.limits;
-        let cost = |item: &str| currency.major(estimate.cost(item));
-        Self {
-            period: usage.period.to_string(),
-            workspace_id: workspace.id,
-            plan: workspace.plan,
-            usage: Lines {
-                mau: ActiveUsers {
-                    current: usage.active_users,
-                    included: limits.active_users.included,
-                    overage: usage.active_users.saturating_sub(limits.active_users.included),
-                    cost: cost("mau"),
-                },
-                applications: Applications {
-                    count: usage.applications,
-                    limit: limits.applications,
-                },
-                storage: Storage {
-                    bytes: 0,
-                    gb: 0.0,
-                    included: limits.storage_gb.included,
-                    overage: 0,
-                    cost: 0.0,
-                },
-                api_requests: Requests {
-                    count: usage.request_units,
-                    included: limits.requests_per_month,
-                    errors: usage.errors,
-                },
-                bandwidth: Bandwidth { bytes_in: usage.bytes_in, bytes_out: usage.bytes_out },
-            },
-            estimated_cost: currency.major(estimate.bill.total),
-            billing_date: usage.period.end(),
-        }
-    }
-}
+use crate::metering::usage;
+use crate::workspaces;
+use body::UsageBody;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -16,6 +16,7 @@ use crate::http::extract::{Json, Path, Query};
 use crate::http::idempotency;
 use crate::http::openapi::{ErrorBody, Failures, Refusals};
 use crate::http::session::SignedIn;
+use crate::metering::storage;
 use crate::page::{Page, PageParams};
 use crate::workspaces::{self, NewWorkspace, Plan, Status, Workspace, WorkspaceChange, member};
 
@@ -197,6 +198,7 @@ pub async fn delete_workspace(
     let (access, workspace) =
         workspaces::access(&mut tx, &actor, &id, Permission::DeleteWorkspace).await?;
     workspaces::delete(&mut tx, &access, workspace).await?;
+    storage::stop_all(&mut tx, &id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -220,6 +222,7 @@ pub async fn restore_workspace(
     let (access, workspace) =
         workspaces::access(&mut tx, &actor, &id, Permission::DeleteWorkspace).await?;
     let workspace = workspaces::restore(&mut tx, &access, workspace).await?;
+    storage::resume_all(&mut tx, &id).await?;
     idempotency::answer(tx, &app, StatusCode::OK, WorkspaceBody::from(workspace)).await
 }
 

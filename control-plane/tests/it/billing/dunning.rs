@@ -48,8 +48,13 @@ async fn an_unpaid_invoice_reminds_then_suspends_and_payment_ends_it() {
         app.run_due().await;
         assert_eq!(status(&app, &owner, &id).await, expected, "{at}");
         assert_eq!(mails().await.len(), sent, "{at}");
+        let served = at_the_proxies(&app, &id).await;
+        let expected = match expected {
+            "suspended" => WorkspaceStatus::PastDue,
+            _ => WorkspaceStatus::Active,
+        };
+        assert_eq!(served, expected, "{at}");
     }
-    assert_eq!(at_the_proxies(&app, &id).await, WorkspaceStatus::Suspended);
     let (unpaid, _) = invoice(&app, &workspace).await;
     pay(&app, &unpaid).await;
     app.run_due().await;

@@ -112,6 +112,16 @@ const TABLE: &[(&str, Expected)] = &[
     ("list_deliveries", MEMBERS),
     ("get_delivery", MEMBERS),
     ("replay_delivery", [202, 202, 202, 403, 403, 404, 401]),
+    ("get_usage_breakdown", [200, 200, 200, 200, 403, 404, 401]),
+    ("export_usage", [200, 200, 200, 200, 403, 404, 401]),
+    ("create_meter", PLATFORM_ADMINS),
+    ("list_meters", PLATFORM_ADMINS),
+    ("get_meter", PLATFORM_ADMINS),
+    ("update_meter", PLATFORM_ADMINS),
+    ("archive_meter", PLATFORM_ADMINS),
+    // And to who shows the ingest token: `ingest` has the rest.
+    ("report_storage", PLATFORM_ADMINS),
+    ("send_meter_events", PLATFORM_ADMINS),
     ("get_subscription", [200, 200, 200, 200, 403, 404, 401]),
     ("change_plan", [200, 200, 403, 200, 403, 404, 401]),
     ("cancel_plan_change", [204, 204, 403, 204, 403, 404, 401]),
@@ -148,6 +158,13 @@ const ADMIN_TABLE: &[(&str, u16)] = &[
     ("forget_proxy", 204),
     ("list_users", 200),
     ("update_user", 200),
+    ("create_meter", 201),
+    ("list_meters", 200),
+    ("get_meter", 200),
+    ("update_meter", 200),
+    ("archive_meter", 204),
+    ("report_storage", 200),
+    ("send_meter_events", 200),
     ("list_plan_versions", 200),
     ("get_plan_version", 200),
     ("move_workspaces", 202),
@@ -174,6 +191,7 @@ pub struct Scene {
     webhook: Option<String>,
     delivery: Option<String>,
     proxy: Option<String>,
+    meter: Option<String>,
     user: String,
     coupon: Option<String>,
 }
@@ -196,10 +214,11 @@ impl Scene {
             webhook: None,
             delivery: None,
             proxy: None,
+            meter: None,
             user: String::new(),
             coupon: None,
         };
-        if path.contains("{applicationId}") {
+        if path.contains("{applicationId}") || id == "report_storage" {
             let application = owner.application(&scene.workspace, json!({})).await;
             scene.application = Some(text(&application["id"]));
         }
@@ -279,8 +298,29 @@ impl Scene {
             gone.leave().await;
             scene.proxy = Some(gone.id.to_string());
         }
+        if path.contains("{meter}") {
+            scene.meter = Some(Self::meter(app, &scene.workspace).await);
+        }
         scene.user = bystander.id();
         scene
+    }
+
+    /// A meter that nobody has archived yet.
+    async fn meter(app: &TestApp, workspace: &str) -> String {
+        let name = format!("m{}", workspace.to_lowercase());
+        let mut tx = app.write().await;
+        execute!(
+            tx,
+            sqlx::query(
+                "insert into meters (name, label, unit, aggregation, created_at, updated_at) \
+                 values ($1, 'A meter', 'unit', 'sum', $2, $2)"
+            )
+            .bind(&name)
+            .bind(app.now())
+        )
+        .unwrap();
+        tx.commit().await.unwrap();
+        name
     }
 
     pub fn path(&self, template: &str) -> String {
@@ -293,6 +333,7 @@ impl Scene {
             .replace("{webhookId}", &part(&self.webhook))
             .replace("{deliveryId}", &part(&self.delivery))
             .replace("{proxyId}", &part(&self.proxy))
+            .replace("{meter}", &part(&self.meter))
             .replace("{userId}", &self.user)
             .replace("{plan}", "enterprise")
             .replace("{version}", "1")
@@ -346,6 +387,16 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "disable_totp" => json!({ "password": PASSWORD, "code": "none" }),
         "exchange_oauth_code" | "confirm_link" => json!({ "code": "oc_none" }),
         "begin_link" => json!({ "provider": "google" }),
+        "create_meter" => json!({
+            "name": format!("new{n}"), "label": "New", "unit": "unit", "aggregation": "sum",
+        }),
+        "update_meter" => json!({ "label": "Named" }),
+        "report_storage" => {
+            json!({ "reports": [{ "applicationId": "{applicationId}", "bytes": 1 }] })
+        }
+        "send_meter_events" => {
+            json!({ "events": [{ "id": format!("event-{n}"), "workspaceId": "{workspaceId}" }] })
+        }
         "change_plan" | "preview_plan" => json!({ "plan": "free" }),
         "redeem_coupon" => json!({ "code": "{code}" }),
         "create_coupon" => json!({ "code": format!("NEW{n}"), "percentOff": 10 }),

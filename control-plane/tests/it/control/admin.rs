@@ -1,6 +1,7 @@
 //! `/control/v1/admin`.
 
 mod listed;
+mod meters;
 mod plans;
 mod proxies;
 mod users;

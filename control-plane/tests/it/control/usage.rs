@@ -1,5 +1,9 @@
 //! `/control/v1/workspaces/{workspaceId}/usage`.
 
+mod breakdown;
+mod export;
+mod items;
+
 use authsome_control_plane::execute;
 use authsome_shared::id::EpochId;
 use chrono::{DateTime, TimeDelta};
@@ -61,12 +65,24 @@ async fn an_unused_month_is_all_zeros() {
                     "mau": { "current": 0, "included": users, "overage": 0, "cost": 0.0 },
                     "applications": { "count": 0, "limit": applications },
                     "storage": {
-                        "bytes": 0, "gb": 0.0, "included": storage, "overage": 0, "cost": 0.0,
+                        "bytes": 0, "gb": 0.0, "gbMonths": 0.0, "included": storage,
+                        "overage": 0.0, "cost": 0.0,
                     },
-                    "apiRequests": { "count": 0, "included": requests, "errors": 0 },
-                    "bandwidth": { "bytesIn": 0, "bytesOut": 0 },
+                    "apiRequests": {
+                        "count": 0, "included": requests, "overage": 0, "cost": 0.0, "errors": 0,
+                    },
+                    "bandwidth": {
+                        "bytesIn": 0, "bytesOut": 0, "gb": 0.0, "included": null, "overage": 0.0,
+                        "cost": 0.0,
+                    },
+                    "meters": [],
                 },
-                "estimatedCost": cost, "billingDate": "2026-04-01T00:00:00Z",
+                "costs": {
+                    "fee": cost, "usage": 0.0, "adjustments": 0.0, "discount": 0.0, "tax": 0.0,
+                    "total": cost,
+                },
+                "estimatedCost": cost, "currency": "USD",
+                "billingDate": "2026-04-01T00:00:00Z",
             })
         );
     }
@@ -93,7 +109,12 @@ async fn requests_count_in_units_in_the_month_of_their_time() {
     let march = owner.get(&path).await.json(200);
     assert_eq!(march["usage"]["apiRequests"]["count"], 8);
     assert_eq!(march["usage"]["apiRequests"]["errors"], 1);
-    assert_eq!(march["usage"]["bandwidth"], json!({ "bytesIn": 40, "bytesOut": 400 }));
+    assert_eq!(
+        march["usage"]["bandwidth"],
+        json!({
+            "bytesIn": 40, "bytesOut": 400, "gb": 0.0, "included": null, "overage": 0.0, "cost": 0.0,
+        })
+    );
     assert_eq!(march["usage"]["applications"]["count"], 1);
     let february = owner.get(&format!("{path}?period=2026-02")).await.json(200);
     assert_eq!(february["period"], "2026-02");

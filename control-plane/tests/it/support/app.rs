@@ -138,6 +138,13 @@ impl TestApp {
         client
     }
 
+    /// A client that shows the ingest token.
+    pub fn ingest(&self) -> Client {
+        let mut client = self.anonymous();
+        client.token = Some(self.app.ingest_token.expose().clone());
+        client
+    }
+
     /// Makes somebody an active member, past the invitation.
     pub async fn add_member(&self, workspace: &str, user: &Client, role: Role) -> String {
         let mut tx = self.write().await;

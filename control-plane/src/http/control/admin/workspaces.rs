@@ -362,6 +362,7 @@ pub async fn suspend_workspace(
 ) -> Result<Response> {
     let mut tx = idempotency::begin(&app).await?;
     let owned = admin::suspend(&mut tx, &access, &id, &input.reason).await?;
+    applications::tell_suspended(&mut tx, &id, input.reason.trim()).await?;
     idempotency::answer(tx, &app, StatusCode::OK, OverseenWorkspace::from(owned)).await
 }
 

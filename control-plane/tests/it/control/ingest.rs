@@ -1,0 +1,5 @@
+//! `/control/v1/ingest`.
+
+mod meters;
+mod storage;
+mod token;
