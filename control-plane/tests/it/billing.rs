@@ -1,19 +1,33 @@
 //! From the end of a month to a paid invoice: what the job does, by a clock turned by hand.
 
 mod closing;
+mod coupons;
 mod credit;
 mod dunning;
 mod late;
+mod plans;
+mod trials;
 mod year;
 
 use authsome_control_plane::billing::invoice::settle::By;
 use authsome_control_plane::billing::invoice::{Filter, Invoice, StoredLine, settle, store};
+use authsome_control_plane::config::Config;
 use authsome_control_plane::execute;
 use authsome_control_plane::page::PageParams;
 use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, Utc};
 
 use crate::support::{Client, TestApp};
+
+/// A control plane whose sign-ins outlive all turns of the clock.
+async fn patient(change: impl FnOnce(&mut Config)) -> TestApp {
+    TestApp::with(|config| {
+        config.identity.access_token_seconds = 366 * 86_400;
+        config.identity.refresh_token_days = 366;
+        change(config);
+    })
+    .await
+}
 
 /// An owner with a workspace on a plan.
 async fn subscriber(app: &TestApp, plan: &str) -> (Client, WorkspaceId) {

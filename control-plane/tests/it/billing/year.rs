@@ -410,7 +410,8 @@ async fn bills_until_it_is_killed() {
     let told: Value = serde_json::from_str(&told).unwrap();
     let mut config = Config::default();
     config.server.data_dir = told["dataDir"].as_str().unwrap().into();
-    config.database.url = authsome_shared::secret::Secret::new(told["database"].as_str().unwrap().to_owned());
+    config.database.url =
+        authsome_shared::secret::Secret::new(told["database"].as_str().unwrap().to_owned());
     config.billing = serde_json::from_value(told["billing"].clone()).unwrap();
     config.applications.default_upstream = "echo".into();
     let now: DateTime<Utc> = serde_json::from_value(told["now"].clone()).unwrap();
