@@ -1,10 +1,12 @@
 //! `authsome`: the platform's command line. `authsome up` runs both planes in one process;
 //! `authsome explain` says what decided a request, `authsome audit verify` whether the audit log is
-//! as it was written, `authsome admin` who is an admin of the platform.
+//! as it was written, `authsome admin` who is an admin of the platform, `authsome reconcile`
+//! whether a month adds up.
 
 mod admin;
 mod audit;
 mod explain;
+mod reconcile;
 mod up;
 
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Say who is an admin of the platform, and make or unmake one.
     Admin(admin::Arguments),
+    /// Check that a month adds up, from the ledger to the invoices.
+    Reconcile(reconcile::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Admin(arguments) => admin::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Reconcile(arguments) => reconcile::run(&arguments),
     };
     match done {
         Ok(code) => code,

@@ -9,9 +9,12 @@ use authsome_shared::envelope::Envelope;
 use authsome_shared::secret::Secret;
 
 use crate::applications::{self, Seals};
+use crate::billing::document::typeface::Fonts;
+use crate::billing::stripe::{self, Stripe};
 use crate::config::{Config, given};
 use crate::db::Db;
 use crate::egress::Resolver;
+use crate::error::Result;
 use crate::identity;
 use crate::identity::gate::Gate;
 use crate::identity::oauth::Providers;
@@ -48,6 +51,10 @@ pub struct State {
     pub mailer: Mailer,
     /// Finds the addresses of users' URLs.
     pub resolver: Resolver,
+    /// The collector, if there is one: `App::stripe`.
+    stripe: Option<Stripe>,
+    /// What documents are set in.
+    pub fonts: Fonts,
     /// What a proxy shows to be let in.
     pub node_token: Secret<String>,
     /// What lets in those who report storage and send meters' events.
@@ -77,6 +84,7 @@ impl App {
         let node_token = node_token(&config)?;
         let ingest_token = ingest_token(&config)?;
         let envelope = Envelope::new(node_token.expose());
+        let fonts = config.documents.read_fonts()?;
         let mut tx = db.write().await?;
         platform::settle(&mut tx, &config).await?;
         identity::admin::settle(&mut tx, &config.platform.admins).await?;
@@ -88,6 +96,7 @@ impl App {
         let mailer = Mailer::new(&config.mail, &config.server.data_dir)?;
         let resolver = Resolver::new(config.egress.dns_server()?)?;
         let address_limits = AddressLimits::new(&config.identity);
+        let stripe = Stripe::new(&config.billing.stripe)?;
         let gate = Gate::new(config.database.max_connections);
         Ok(Self(Arc::new(State {
             passwords: Passwords::new(),
@@ -104,10 +113,17 @@ impl App {
             seen: Seen::default(),
             mailer,
             resolver,
+            stripe,
+            fonts,
             node_token,
             ingest_token,
             envelope,
         })))
+    }
+
+    /// The collector, where one is configured.
+    pub fn stripe(&self) -> Result<&Stripe> {
+        stripe::configured(self.stripe.as_ref())
     }
 
     /// What seals the keys of client certificates.

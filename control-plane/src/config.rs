@@ -3,7 +3,9 @@
 //! that name the key and where it was set.
 
 mod billing;
+mod documents;
 mod provider;
+mod stripe;
 mod value;
 mod webhooks;
 
@@ -21,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use crate::db::Location;
 use crate::identity::user::is_email;
 pub use billing::{Billing, Issuer, TaxRate, is_country};
+pub use documents::Documents;
 pub use provider::{GOOGLE, Provider, ProviderKind};
+pub use stripe::Stripe;
 use value::{addresses, check_http_url, networks, origins, some_networks};
 pub use webhooks::Webhooks;
 
@@ -47,6 +51,7 @@ pub struct Config {
     pub api: Api,
     pub webhooks: Webhooks,
     pub billing: Billing,
+    pub documents: Documents,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -370,6 +375,7 @@ impl Config {
         self.egress.dns_server()?;
         self.webhooks.validate()?;
         self.billing.validate()?;
+        self.documents.validate()?;
         ensure!(self.applications.provision_attempts > 0, "applications.provision_attempts is 0");
         ensure!(self.logs.keep_days > 0, "logs.keep_days is 0");
         ensure!(self.logs.max_lines > 0, "logs.max_lines is 0");

@@ -31,6 +31,12 @@ pub enum Error {
     /// The plan does not include more.
     #[error("The {plan} plan includes {limit} {what}")]
     PlanLimit { what: &'static str, limit: u64, plan: String },
+    /// The card, or its issuer, says no. The message is for its holder.
+    #[error("{message}")]
+    Declined { code: String, message: String },
+    /// No collector of payments is configured.
+    #[error("Payments are not configured on this platform")]
+    PaymentsNotConfigured,
     /// Too often; come back after so many seconds.
     #[error("Rate limit exceeded. Retry after {retry_after} seconds")]
     RateLimited { retry_after: u64 },

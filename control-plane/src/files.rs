@@ -1,4 +1,4 @@
-//! Small files that only the platform's own user may read: the master key, the node token.
+//! Small files that only the platform's own user may read: the master key, the tokens.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};

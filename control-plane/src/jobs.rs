@@ -35,8 +35,20 @@ pub enum Job {
     VerifyEmail { user_id: UserId },
     /// Send the link for a new password to an address, if it has an account.
     PasswordReset { email: String },
+    /// Look at what an event of Stripe's is about.
+    StripeEvent { event_id: String },
     /// Send a mail, which holds no secret, to everybody who has one of the roles by then.
     MailMembers { workspace_id: WorkspaceId, roles: Vec<Role>, subject: String, text: String },
+    /// Send a mail about a workspace's bill, which holds no secret, to those who look after it by
+    /// then and to its billing address; with the invoice that it is about.
+    MailBilling {
+        workspace_id: WorkspaceId,
+        invoice_id: Option<InvoiceId>,
+        subject: String,
+        text: String,
+    },
+    /// Send one of these to one address.
+    MailInvoice { to: String, invoice_id: InvoiceId, subject: String, text: String },
     /// Bring what is known of an invoice to whoever collects it.
     Collect { invoice_id: InvoiceId },
 }
@@ -57,7 +69,10 @@ impl Job {
             Self::Collect { .. } => "collect",
             Self::VerifyEmail { .. } => "verify_email",
             Self::PasswordReset { .. } => "password_reset",
+            Self::StripeEvent { .. } => "stripe_event",
             Self::MailMembers { .. } => "mail_members",
+            Self::MailBilling { .. } => "mail_billing",
+            Self::MailInvoice { .. } => "mail_invoice",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
-use lettre::message::{Body, Mailbox};
+use lettre::message::{self, Body, Mailbox, MessageBuilder, MultiPart, SinglePart};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -21,6 +21,15 @@ pub struct Mail {
     pub to: String,
     pub subject: String,
     pub text: String,
+}
+
+/// A file that goes with a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    pub name: String,
+    /// Such as `application/pdf`.
+    pub content_type: &'static str,
+    pub bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -65,13 +74,27 @@ impl Mailer {
     }
 
     pub async fn send(&self, mail: &Mail) -> anyhow::Result<()> {
-        let message = Message::builder()
-            .from(self.from.clone())
-            .to(mail.to.parse().with_context(|| format!("not an address: {:?}", mail.to))?)
-            .subject(&mail.subject)
-            .header(ContentType::TEXT_PLAIN)
-            .body(self.body(&mail.text))
-            .context("composing a mail")?;
+        let builder = self.builder(mail)?.header(ContentType::TEXT_PLAIN);
+        self.pass_on(builder.body(self.body(&mail.text)).context("composing a mail")?).await
+    }
+
+    /// The same with a file.
+    pub async fn send_with(&self, mail: &Mail, file: Attachment) -> anyhow::Result<()> {
+        let kind = ContentType::parse(file.content_type).context("the type of an attachment")?;
+        let text = SinglePart::builder().header(ContentType::TEXT_PLAIN);
+        let parts = MultiPart::mixed()
+            .singlepart(text.body(self.body(&mail.text)))
+            .singlepart(message::Attachment::new(file.name).body(file.bytes, kind));
+        let message = self.builder(mail)?.multipart(parts).context("composing a mail")?;
+        self.pass_on(message).await
+    }
+
+    fn builder(&self, mail: &Mail) -> anyhow::Result<MessageBuilder> {
+        let to = mail.to.parse().with_context(|| format!("not an address: {:?}", mail.to))?;
+        Ok(Message::builder().from(self.from.clone()).to(to).subject(&mail.subject))
+    }
+
+    async fn pass_on(&self, message: Message) -> anyhow::Result<()> {
         match &self.transport {
             Transport::Smtp(transport) => {
                 transport.send(message).await.context("sending a mail by SMTP")?;
@@ -169,6 +192,22 @@ mod tests {
         let text = std::fs::read_to_string(files[0].as_ref().unwrap().path()).unwrap();
         assert!(text.contains("To: bob@example.com"), "{text}");
         assert!(text.contains(LINK), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_file_goes_with_a_mail_whose_text_can_still_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailer = Mailer::new(&config::Mail::default(), folder.path()).unwrap();
+        let bytes = b"%PDF-1.7 \x00\xff".to_vec();
+        let content_type = "application/pdf";
+        let file = Attachment { name: "INV-000042.pdf".into(), content_type, bytes };
+        mailer.send_with(&mail(), file).await.unwrap();
+        let mut files = std::fs::read_dir(folder.path().join("mail")).unwrap();
+        let text = std::fs::read_to_string(files.next().unwrap().unwrap().path()).unwrap();
+        for part in ["multipart/mixed", LINK, "application/pdf", "filename=\"INV-000042.pdf\""] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(text.contains("JVBERi0xLjcgAP8="), "the file in base 64: {text}");
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! of job does. A stop lets the jobs in hand end; a crash leaves their claims to expire.
 
 mod billing;
+mod notice;
 mod retention;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::applications::{self, provision};
 use crate::audit::chain;
+use crate::billing::stripe;
 use crate::db::Topic;
 use crate::error::Error;
 use crate::identity::{account, device, mail_token, mfa, oauth, session, throttle};
@@ -134,8 +136,16 @@ async fn perform(app: &App, job: &Job) -> anyhow::Result<()> {
             }
             Ok(tx.commit().await?)
         }
+        Job::MailBilling { workspace_id, invoice_id, subject, text } => {
+            notice::fan_out(app, workspace_id, invoice_id.as_ref(), subject, text).await
+        }
+        Job::MailInvoice { to, invoice_id, subject, text } => {
+            let mail = Mail { to: to.clone(), subject: subject.clone(), text: text.clone() };
+            notice::send_invoice(app, &mail, invoice_id).await
+        }
         Job::MoveSubscriptions { to, at, after } => move_all(app, *to, *at, after.as_ref()).await,
         Job::Collect { invoice_id } => billing::collect(app, invoice_id).await,
+        Job::StripeEvent { event_id } => Ok(stripe::event::handle(app, event_id).await?),
         Job::VerifyEmail { user_id } => {
             let mut tx = app.db.write().await?;
             account::send_proof(&mut tx, app, user_id).await?;
@@ -215,12 +225,14 @@ impl Policy {
             }
             Job::SendMail { .. }
             | Job::MailMembers { .. }
+            | Job::MailBilling { .. }
+            | Job::MailInvoice { .. }
             | Job::VerifyEmail { .. }
             | Job::PasswordReset { .. } => {
                 Self { attempts: 10, first_pause: TimeDelta::seconds(5) }
             }
             // What proxies must know, and money, is not given up.
-            Job::MoveSubscriptions { .. } | Job::Collect { .. } => {
+            Job::MoveSubscriptions { .. } | Job::Collect { .. } | Job::StripeEvent { .. } => {
                 Self { attempts: i64::MAX, first_pause: TimeDelta::seconds(1) }
             }
         }

@@ -36,6 +36,8 @@ codes! {
     MfaRequired => 401, "mfa_required";
     /// The plan does not include more of this; `details.limit` and `details.plan` say what it does.
     PlanLimitReached => 402, "plan_limit_reached";
+    /// The card was declined; `details.reason` is what its issuer says.
+    CardDeclined => 402, "card_declined";
     /// Known caller, insufficient permission.
     Forbidden => 403, "forbidden";
     /// Absent, or not visible to this caller.
@@ -74,6 +76,8 @@ codes! {
     InternalError => 500, "internal_error";
     /// The method or transfer coding is not implemented.
     NotImplemented => 501, "not_implemented";
+    /// The operator has configured no collector of payments.
+    PaymentsNotConfigured => 501, "payments_not_configured";
     /// The upstream could not be reached or broke off.
     BadGateway => 502, "bad_gateway";
     /// Not now; `reason` says why.

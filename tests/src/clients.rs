@@ -39,6 +39,11 @@ pub fn python_with_httpx() -> Option<PathBuf> {
     find("Python's httpx", tools().join("python/bin/python3"), &["-c", "import httpx"])
 }
 
+/// A Python that reads PDF.
+pub fn python_with_pypdf() -> Option<PathBuf> {
+    find("Python's pypdf", tools().join("python/bin/python3"), &["-c", "import pypdf"])
+}
+
 /// A Node and a Python with the public Standard Webhooks library, each with where it is to be run.
 pub fn webhook_libraries() -> Option<[(PathBuf, PathBuf); 2]> {
     let folder = tools().join("node");

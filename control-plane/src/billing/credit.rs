@@ -201,6 +201,13 @@ pub(super) async fn return_balance(tx: &mut Tx, invoice: &Invoice) -> Result<()>
     Ok(())
 }
 
+/// More was paid than was due, such as by a payment that was under way when a credit note was issued:
+/// it is the workspace's.
+pub(super) async fn overpaid(tx: &mut Tx, invoice: &Invoice, amount: i64) -> Result<()> {
+    let reason = format!("Paid beyond what was due of invoice {}", invoice.name());
+    add_entry(tx, &Entry::of(invoice, amount), &reason).await
+}
+
 /// A movement of the balance.
 struct Entry<'a> {
     invoice: &'a Invoice,

@@ -4,8 +4,10 @@
 //! change or vanish; from `pending` on its lines stand. Making one: `closing`. Paying, failing,
 //! voiding: `settle`. Taking off what was charged wrongly: `credit`.
 
+pub mod overseen;
 pub mod settle;
 pub mod store;
+pub mod whole;
 
 use authsome_shared::id::{InvoiceId, WorkspaceId};
 use chrono::{DateTime, Utc};

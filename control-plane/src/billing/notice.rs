@@ -1,15 +1,14 @@
-//! The mails of billing: to those who look after the workspace's bill.
+//! The mails of billing: to those who look after the workspace's bill, with the invoice that they are
+//! about. Sending them is for `worker`.
 
 pub mod plan;
 
 use authsome_shared::id::WorkspaceId;
 
+use super::document::invoice::{day, month};
 use super::invoice::Invoice;
-use crate::actor::Role;
 use crate::config::Billing;
 use crate::jobs::Job;
-
-const TO: [Role; 3] = [Role::Owner, Role::Admin, Role::Billing];
 
 /// An invoice was issued.
 pub fn issued(invoice: &Invoice) -> Job {
@@ -21,8 +20,12 @@ pub fn issued(invoice: &Invoice) -> Job {
     };
     mail(
         &invoice.workspace_id,
-        format!("Invoice {name} for {}", invoice.period),
-        format!("Invoice {name} over {total} was issued for {}.\n\n{then}\n", invoice.period),
+        Some(invoice),
+        format!("Invoice {name} for {}", month(&invoice.period)),
+        format!(
+            "Invoice {name} over {total} was issued for {}. It is attached.\n\n{then}\n",
+            month(&invoice.period)
+        ),
     )
 }
 
@@ -30,6 +33,7 @@ pub fn payment_failed(invoice: &Invoice, reason: &str) -> Job {
     let (name, amount) = (invoice.name(), invoice.currency.format(invoice.amount_due));
     mail(
         &invoice.workspace_id,
+        Some(invoice),
         format!("Payment of invoice {name} failed"),
         format!(
             "The payment of {amount} for invoice {name} failed: {reason}\n\nPlease check the \
@@ -39,7 +43,7 @@ pub fn payment_failed(invoice: &Invoice, reason: &str) -> Job {
     )
 }
 
-/// The so-manieth, from 1.
+/// The first, second, … of them, from 1.
 pub fn reminder(settings: &Billing, invoice: &Invoice, number: usize) -> Job {
     let (name, amount) = (invoice.name(), invoice.currency.format(invoice.amount_due));
     let days = settings.suspend_after_days;
@@ -49,6 +53,7 @@ pub fn reminder(settings: &Billing, invoice: &Invoice, number: usize) -> Job {
     };
     mail(
         &invoice.workspace_id,
+        Some(invoice),
         subject,
         format!(
             "{amount} of invoice {name} was due on {} and is not paid. {days} days after that date \
@@ -63,6 +68,7 @@ pub fn suspended(invoice: &Invoice) -> Job {
     let (name, amount) = (invoice.name(), invoice.currency.format(invoice.amount_due));
     mail(
         &invoice.workspace_id,
+        Some(invoice),
         "Your workspace is suspended".into(),
         format!(
             "Invoice {name} is not paid, so the workspace is suspended: its applications answer 503 \
@@ -74,6 +80,7 @@ pub fn suspended(invoice: &Invoice) -> Job {
 pub fn restored(workspace: &WorkspaceId) -> Job {
     mail(
         workspace,
+        None,
         "Your workspace is active again".into(),
         "Everything that was due is paid. The workspace is active, and its applications answer \
          requests again.\n"
@@ -82,9 +89,10 @@ pub fn restored(workspace: &WorkspaceId) -> Job {
 }
 
 fn due(invoice: &Invoice) -> String {
-    invoice.due_at.map_or_else(String::new, |due| due.format("%-d %B %Y").to_string())
+    invoice.due_at.map_or_else(String::new, day)
 }
 
-fn mail(workspace: &WorkspaceId, subject: String, text: String) -> Job {
-    Job::MailMembers { workspace_id: workspace.clone(), roles: TO.to_vec(), subject, text }
+fn mail(workspace: &WorkspaceId, invoice: Option<&Invoice>, subject: String, text: String) -> Job {
+    let invoice_id = invoice.map(|invoice| invoice.id.clone());
+    Job::MailBilling { workspace_id: workspace.clone(), invoice_id, subject, text }
 }

@@ -1,10 +1,10 @@
 //! Whether a month adds up, from the ledger to the invoice, to the unit: every figure is added up
-//! again by another way than it was made, and every difference is named. It mends nothing. What a
-//! payment provider says of the invoice is compared by `compare_collected`.
+//! again by another way than it was made, and every difference is named. It mends nothing. What the
+//! payment provider has of the invoices is compared by `stripe::compare`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use authsome_shared::id::{InvoiceId, WorkspaceId};
+use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::closing::{self, Closed};
@@ -12,6 +12,7 @@ use super::credit;
 use super::invoice::{Invoice, Status, StoredLine, store};
 use super::month;
 use super::price::Kind;
+use crate::app::App;
 use crate::config::Billing;
 use crate::db::Tx;
 use crate::error::Result;
@@ -267,42 +268,26 @@ pub async fn numbers(tx: &mut Tx, settings: &Billing) -> Result<Vec<Difference>>
     Ok(found.0)
 }
 
-/// What a payment provider says of an invoice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Collected {
-    pub invoice_id: InvoiceId,
-    /// At the provider.
-    pub external_id: String,
-    /// In minor units.
-    pub total: i64,
-    pub paid: bool,
-    pub void: bool,
+/// Every workspace's month, or one's.
+pub async fn of_platform(
+    app: &App,
+    period: Period,
+    only: Option<&WorkspaceId>,
+) -> Result<Vec<Report>> {
+    let mut tx = app.db.read().await?;
+    let kept_since = kept_since(app, tx.now());
+    let all = match only {
+        Some(id) => vec![id.clone()],
+        None => workspaces(&mut tx, period).await?,
+    };
+    let mut reports = Vec::new();
+    for id in all {
+        reports.push(of(&mut tx, &app.config.billing, &id, period, kept_since).await?);
+    }
+    Ok(reports)
 }
 
-/// Our invoice against the provider's.
-pub fn compare_collected(invoice: &Invoice, collected: Option<&Collected>) -> Vec<Difference> {
-    let mut found = Found::default();
-    let Some(collected) = collected else {
-        if invoice.status.is_open() && invoice.amount_due > 0 {
-            found.compare("collector.invoices".into(), 1, 0, "invoices at the payment provider");
-        }
-        return found.0;
-    };
-    let open = invoice.status.is_open() || invoice.status == Status::Paid;
-    if open {
-        let due = invoice.total - invoice.balance_applied;
-        let (least, most) = (due - invoice.credited, due);
-        if !(least..=most).contains(&collected.total) {
-            let of = "asked for by the payment provider";
-            found.compare("collector.total".into(), invoice.amount_due, collected.total, of);
-        }
-    }
-    let paid = |paid: bool| i64::from(paid);
-    let ours = invoice.status == Status::Paid;
-    if ours != collected.paid && invoice.amount_due > 0 {
-        found.compare("collector.paid".into(), paid(ours), paid(collected.paid), "paid");
-    }
-    let void = invoice.status == Status::Void;
-    found.compare("collector.void".into(), paid(void), paid(collected.void), "voided");
-    found.0
+/// Since when usage by the minute or the hour is kept.
+pub fn kept_since(app: &App, now: DateTime<Utc>) -> DateTime<Utc> {
+    now - TimeDelta::days(app.config.metering.keep_hours_days.into())
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::Stripe;
 use crate::billing::bill::{Tax, parse_percent};
 use crate::billing::money::Currency;
 
@@ -21,6 +22,7 @@ pub struct Billing {
     pub payment_instructions: String,
     pub issuer: Issuer,
     pub taxes: Vec<TaxRate>,
+    pub stripe: Stripe,
 }
 
 impl Default for Billing {
@@ -38,6 +40,7 @@ impl Default for Billing {
             payment_instructions: String::new(),
             issuer: Issuer::default(),
             taxes: vec![],
+            stripe: Stripe::default(),
         }
     }
 }
@@ -126,7 +129,7 @@ impl Billing {
             let fine = country.is_empty() || is_country(country);
             ensure!(fine, "billing.taxes[{i}].country must be two capital letters, or empty");
         }
-        Ok(())
+        self.stripe.validate(self.currency.as_str(), self.currency.decimals())
     }
 
     /// The taxes on what is sold to a country; those of no country are put on everything.

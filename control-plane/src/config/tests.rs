@@ -47,6 +47,7 @@ fn bad_settings_name_their_key() {
         ("[server]\nlisten = \"nowhere\"", "listen"),
         ("[database]\nurl = \"mysql://x\"", "database.url"),
         ("[applications]\ndefault_upstream = \"ftp://x\"", "applications.default_upstream"),
+        ("[documents]\nfont = \"x\"", "font"),
         ("[mail]\nfrom = \"nobody\"", "mail.from"),
         ("[platform]\nadmins = [\"nobody\"]", "platform.admins"),
         ("[server]\npublic_url = \"api.example.com\"", "server.public_url"),

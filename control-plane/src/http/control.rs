@@ -5,12 +5,18 @@ mod admin;
 mod applications;
 mod audit;
 mod auth;
+mod billing_details;
 mod coupons;
+mod credit_notes;
 mod deliveries;
+mod documents;
 mod invitations;
+mod invoices;
 mod keys;
 mod members;
+mod payment_method;
 mod proxies;
+mod stripe;
 mod subscription;
 mod usage;
 mod webhooks;
@@ -20,6 +26,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+pub use stripe::PATH as STRIPE_WEBHOOKS;
 
 /// Every operation, with its description.
 pub fn router() -> OpenApiRouter<App> {
@@ -73,7 +80,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(keys::revoke_key))
         .routes(routes!(keys::rotate_key))
         .routes(routes!(usage::get_usage))
-        .routes(routes!(usage::get_reconciliation))
+        .routes(routes!(usage::reconciliation::get_reconciliation))
         .routes(routes!(usage::breakdown::get_usage_breakdown))
         .routes(routes!(usage::export::export_usage))
         .routes(routes!(proxies::list_proxies))
@@ -104,6 +111,33 @@ pub fn router() -> OpenApiRouter<App> {
             admin::meters::update_meter,
             admin::meters::archive_meter
         ))
+        .routes(routes!(
+            payment_method::set_payment_method,
+            payment_method::get_payment_method,
+            payment_method::delete_payment_method
+        ))
+        .routes(routes!(payment_method::create_setup_intent))
+        .routes(routes!(payment_method::open_billing_portal))
+        .routes(routes!(stripe::receive_stripe_webhook))
+        .routes(routes!(invoices::list_invoices))
+        .routes(routes!(invoices::get_invoice))
+        .routes(routes!(invoices::download_invoice))
+        .routes(routes!(credit_notes::list_credit_notes))
+        .routes(routes!(credit_notes::download_credit_note))
+        .routes(routes!(credit_notes::get_balance))
+        .routes(routes!(
+            billing_details::get_billing_details,
+            billing_details::replace_billing_details
+        ))
+        .routes(routes!(admin::invoices::search_invoices))
+        .routes(routes!(admin::invoices::inspect_invoice))
+        .routes(routes!(admin::invoices::download_any_invoice))
+        .routes(routes!(admin::invoices::pay_invoice))
+        .routes(routes!(admin::invoices::void_invoice))
+        .routes(routes!(admin::invoices::issue_credit_note))
+        .routes(routes!(admin::invoices::create_charge, admin::invoices::list_charges))
+        .routes(routes!(admin::invoices::delete_charge))
+        .routes(routes!(admin::invoices::set_tax_exemption))
         .routes(routes!(subscription::get_subscription))
         .routes(routes!(subscription::change_plan))
         .routes(routes!(subscription::cancel_plan_change))

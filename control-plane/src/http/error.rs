@@ -94,6 +94,12 @@ impl From<&Error> for Description {
                     Some(json!({ "resource": what, "limit": limit, "plan": plan }));
                 description
             }
+            Error::Declined { code, .. } => {
+                let mut description = Self::new(Code::CardDeclined, message);
+                description.details = Some(json!({ "reason": code }));
+                description
+            }
+            Error::PaymentsNotConfigured => Self::new(Code::PaymentsNotConfigured, message),
             Error::RateLimited { retry_after } => {
                 let mut description = Self::new(Code::RateLimitExceeded, message);
                 description.retry_after = Some(*retry_after);

@@ -4,11 +4,15 @@
 use std::collections::BTreeSet;
 
 use authsome_shared::id::WorkspaceId;
+use chrono::TimeDelta;
 
 use super::usage::Period;
 use crate::db::Tx;
 use crate::error::Result;
 use crate::execute;
+
+/// A transaction takes no longer.
+const LONGEST: TimeDelta = TimeDelta::minutes(5);
 
 /// Workspaces' months in which a batch counts something; written in one order, so that parallel
 /// batches can't deadlock.
@@ -20,12 +24,13 @@ impl Touched {
         self.0.insert((workspace.clone(), period));
     }
 
-    /// Notes those that have ended; answers how many.
+    /// Notes those that have ended, or end before a transaction that began now has certainly been
+    /// committed; answers how many.
     pub async fn note(self, tx: &mut Tx) -> Result<usize> {
         let now = tx.now();
         let mut noted = 0;
         for (workspace, period) in self.0 {
-            if period.end() > now {
+            if period.end() > now + LONGEST {
                 continue;
             }
             execute!(

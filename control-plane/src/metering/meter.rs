@@ -135,11 +135,11 @@ pub async fn change(
     let mut checks = Checks::default();
     if let Some(label) = change.label {
         checks.name("label", &label);
-        meter.label = label.trim().to_owned();
+        label.trim().clone_into(&mut meter.label);
     }
     if let Some(unit) = change.unit {
         checks.name("unit", &unit);
-        meter.unit = unit.trim().to_owned();
+        unit.trim().clone_into(&mut meter.unit);
     }
     checks.finish()?;
     let now = tx.now();

@@ -11,14 +11,14 @@
 mod ledger;
 mod report;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use authsome_shared::id::{ApplicationId, WorkspaceId};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::late::Touched;
-use super::quantities;
 use super::usage::Period;
+use super::{quantities, threshold};
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::{execute, fetch_all};
@@ -54,10 +54,12 @@ pub async fn take(tx: &mut Tx, reports: Vec<Report>, replace: bool) -> Result<Ta
     }
     let mut taken = Taken::default();
     let mut touched = Touched::default();
+    let mut workspaces = BTreeSet::new();
     for (application, mut reports) in by_application {
         // Stable: of two for one instant the later in the batch comes later.
         reports.sort_by_key(|report| report.at);
         let mut line = Line::lock(tx, &application, &reports[0].workspace_id).await?;
+        workspaces.insert(reports[0].workspace_id.clone());
         for report in reports {
             if report.gone_since.is_some_and(|gone| gone <= report.at) {
                 taken.ignored += 1;
@@ -76,6 +78,11 @@ pub async fn take(tx: &mut Tx, reports: Vec<Report>, replace: bool) -> Result<Ta
         }
     }
     touched.note(tx).await?;
+    if taken.accepted > 0 {
+        for workspace in &workspaces {
+            threshold::check_reported(tx, workspace).await?;
+        }
+    }
     Ok(taken)
 }
 

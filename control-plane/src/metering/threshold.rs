@@ -1,14 +1,17 @@
 //! Tells a workspace that it comes near to what its plan includes: at 80, 90 and 100 % of its
-//! request units and of its monthly active users, each once a month. Judged in the transaction that
-//! applies the usage, so that nothing is told twice or not at all; the event goes to webhooks, and
-//! one mail for the highest threshold to those who look after the bill.
+//! request units, monthly active users, storage and meters, each once a month. Judged in the
+//! transaction that applies the usage, so that nothing is told twice or not at all; the event goes to
+//! webhooks, and one mail for the highest threshold to those who look after the bill.
 
 use std::collections::BTreeSet;
 
 use authsome_shared::id::WorkspaceId;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 
+use super::meter::{self, Used};
+use super::storage;
+use super::usage::Period;
 use crate::actor::Role;
 use crate::db::Tx;
 use crate::error::Result;
@@ -16,6 +19,7 @@ use crate::events::{self, EventType, Subject};
 use crate::jobs::{self, Job};
 use crate::workspaces::Limits;
 use crate::workspaces::limits::Overrides;
+use crate::workspaces::plan::Strictness;
 use crate::{execute, fetch_all, fetch_optional};
 
 /// In per cent of what the plan includes, rising.
@@ -23,31 +27,59 @@ const PERCENTS: [i64; 3] = [80, 90, 100];
 
 const TOLD_BY_MAIL: [Role; 3] = [Role::Owner, Role::Admin, Role::Billing];
 
-/// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Metric {
-    Requests,
-    Mau,
+/// What is counted, and what of it is included.
+#[derive(Debug, Clone)]
+struct Metric {
+    /// As events call it.
+    name: String,
+    /// As a mail calls it.
+    what: String,
+    /// What becomes of more.
+    then: &'static str,
+    current: u64,
+    /// Nothing: it is not limited.
+    limit: u64,
+    /// `current` and `limit` count in so many parts of a unit.
+    parts: u64,
 }
 
+const REFUSED: &str = "Once they are used up, further requests are refused until the next month \
+     begins or the plan is changed.";
+const CHARGED: &str = "What goes beyond them is charged by the plan's prices, if it has any.";
+
 impl Metric {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Mau => "mau",
+    fn whole(name: &str, what: &str, then: &'static str, current: i64, limit: u64) -> Self {
+        let current = current.unsigned_abs();
+        Self { name: name.into(), what: what.into(), then, current, limit, parts: 1 }
+    }
+
+    /// Of a quantity in millionths.
+    fn micros(name: String, what: String, current: i64, included: u64) -> Self {
+        let limit = included.saturating_mul(MICROS);
+        let current = current.max(0).unsigned_abs();
+        Self { name, what, then: CHARGED, current, limit, parts: MICROS }
+    }
+
+    /// A quantity of it, for people and on the wire; whole where it is.
+    fn shown(&self, quantity: u64) -> Value {
+        if quantity.is_multiple_of(self.parts) {
+            return (quantity / self.parts).into();
         }
+        #[expect(clippy::cast_precision_loss, reason = "exact to nine billion units")]
+        let (quantity, parts) = (quantity as f64, self.parts as f64);
+        (quantity / parts).into()
     }
 }
+
+const MICROS: u64 = 1_000_000;
 
 /// A threshold that a month's usage has come to.
 #[derive(Debug, Clone, Copy)]
 struct Reached<'a> {
     workspace_id: &'a WorkspaceId,
-    metric: Metric,
+    metric: &'a Metric,
     period: &'a str,
     percent: i64,
-    current: u64,
-    limit: u64,
 }
 
 /// The thresholds that `current` has come to; none of a limit of nothing.
@@ -100,9 +132,8 @@ struct Month {
     users: i64,
 }
 
-/// Tells what a workspace's month has newly come to. Its totals are held since they were added to,
-/// so that two batches can't tell the same.
-pub async fn check(tx: &mut Tx, id: &WorkspaceId, period: &str) -> Result<()> {
+/// The month as it is counted, and what holds; `None` of a workspace that is gone.
+async fn month(tx: &mut Tx, id: &WorkspaceId, period: &str) -> Result<Option<(Month, Limits)>> {
     let row: Option<Month> = fetch_optional!(
         tx,
         sqlx::query_as(
@@ -117,14 +148,64 @@ pub async fn check(tx: &mut Tx, id: &WorkspaceId, period: &str) -> Result<()> {
         .bind(id)
         .bind(period)
     )?;
-    // Usage of a workspace that is gone.
-    let Some(Month { name, limits, overrides, units, users }) = row else { return Ok(()) };
-    let limits = limits.0.with(&overrides);
-    let included = [
-        (Metric::Requests, units.unsigned_abs(), limits.requests_per_month.unwrap_or(0)),
-        (Metric::Mau, users.unsigned_abs(), limits.active_users.included),
+    Ok(row.map(|month| {
+        let limits = month.limits.0.clone().with(&month.overrides);
+        (month, limits)
+    }))
+}
+
+/// Tells what a workspace's month has newly come to by its requests. Its totals are held since they
+/// were added to, so that two batches can't tell the same.
+pub async fn check(tx: &mut Tx, id: &WorkspaceId, period: &str) -> Result<()> {
+    let Some((month, limits)) = month(tx, id, period).await? else { return Ok(()) };
+    let requests = limits.requests_per_month.unwrap_or(0);
+    let then = match limits.requests_limit {
+        Strictness::Hard => REFUSED,
+        Strictness::Soft => CHARGED,
+    };
+    let metrics = [
+        Metric::whole("requests", "requests", then, month.units, requests),
+        Metric::whole(
+            "mau",
+            "monthly active users",
+            CHARGED,
+            month.users,
+            limits.active_users.included,
+        ),
     ];
-    if included.iter().all(|(_, current, limit)| reached(*current, *limit).next().is_none()) {
+    judge(tx, id, &month.name, period, &metrics).await
+}
+
+/// The same of the current month's storage and meters.
+pub async fn check_reported(tx: &mut Tx, id: &WorkspaceId) -> Result<()> {
+    let period = Period::containing(tx.now());
+    let name = period.to_string();
+    let Some((month, limits)) = month(tx, id, &name).await? else { return Ok(()) };
+    let stored = storage::of(tx, id, period).await?.gb_months;
+    let mut metrics = vec![Metric::micros(
+        "storage".into(),
+        "GB-months of storage".into(),
+        stored,
+        limits.storage_gb.included,
+    )];
+    for Used { meter, value, .. } in meter::used(tx, id, period).await? {
+        if let Some(allowance) = limits.meters.get(&meter.name) {
+            let (name, what) = (format!("meter_{}", meter.name), meter.label);
+            metrics.push(Metric::micros(name, what, value, allowance.included));
+        }
+    }
+    judge(tx, id, &month.name, &name, &metrics).await
+}
+
+/// Tells what is new, each threshold once.
+async fn judge(
+    tx: &mut Tx,
+    id: &WorkspaceId,
+    name: &str,
+    period: &str,
+    metrics: &[Metric],
+) -> Result<()> {
+    if metrics.iter().all(|metric| reached(metric.current, metric.limit).next().is_none()) {
         return Ok(());
     }
     let told: Vec<(String, i64)> = fetch_all!(
@@ -136,19 +217,19 @@ pub async fn check(tx: &mut Tx, id: &WorkspaceId, period: &str) -> Result<()> {
         .bind(period)
     )?;
     let told: BTreeSet<(String, i64)> = told.into_iter().collect();
-    for (metric, current, limit) in included {
+    for metric in metrics {
         let mut highest = None;
-        for percent in reached(current, limit) {
-            if told.contains(&(metric.as_str().to_owned(), percent)) {
+        for percent in reached(metric.current, metric.limit) {
+            if told.contains(&(metric.name.clone(), percent)) {
                 continue;
             }
-            let reached = Reached { workspace_id: id, metric, period, percent, current, limit };
+            let reached = Reached { workspace_id: id, metric, period, percent };
             if tell(tx, &reached).await? {
                 highest = Some(reached);
             }
         }
         if let Some(reached) = highest {
-            jobs::enqueue(tx, &mail(&reached, &name)).await?;
+            jobs::enqueue(tx, &mail(&reached, name)).await?;
         }
     }
     Ok(())
@@ -156,7 +237,7 @@ pub async fn check(tx: &mut Tx, id: &WorkspaceId, period: &str) -> Result<()> {
 
 /// Notes the threshold and writes its event; `false` when it was told already.
 async fn tell(tx: &mut Tx, reached: &Reached<'_>) -> Result<bool> {
-    let Reached { workspace_id, metric, period, percent, current, limit } = *reached;
+    let Reached { workspace_id, metric, period, percent } = *reached;
     let now = tx.now();
     let noted = execute!(
         tx,
@@ -166,7 +247,7 @@ async fn tell(tx: &mut Tx, reached: &Reached<'_>) -> Result<bool> {
              on conflict (workspace_id, metric, period, percent) do nothing"
         )
         .bind(workspace_id)
-        .bind(metric.as_str())
+        .bind(&metric.name)
         .bind(period)
         .bind(percent)
         .bind(now)
@@ -174,9 +255,10 @@ async fn tell(tx: &mut Tx, reached: &Reached<'_>) -> Result<bool> {
     if noted == 0 {
         return Ok(false);
     }
-    let threshold = format!("{}_{percent}_percent", metric.as_str());
+    let threshold = format!("{}_{percent}_percent", metric.name);
     let data = json!({
-        "workspaceId": workspace_id, "threshold": threshold, "current": current, "limit": limit,
+        "workspaceId": workspace_id, "threshold": threshold,
+        "current": metric.shown(metric.current), "limit": metric.shown(metric.limit),
         "period": period,
     });
     events::emit(tx, EventType::UsageThreshold, Subject::Workspace(workspace_id), data).await?;
@@ -186,18 +268,9 @@ async fn tell(tx: &mut Tx, reached: &Reached<'_>) -> Result<bool> {
 /// The mail about a threshold.
 fn mail(reached: &Reached<'_>, name: &str) -> Job {
     let name = name.replace(['\r', '\n'], " ");
-    let Reached { workspace_id, metric, period, percent, current, limit } = reached;
-    let (what, then) = match metric {
-        Metric::Requests => (
-            "requests",
-            "Once they are used up, further requests are refused until the next month begins or \
-             the plan is changed.",
-        ),
-        Metric::Mau => (
-            "monthly active users",
-            "What goes beyond them is charged by the plan's prices, if it has any.",
-        ),
-    };
+    let Reached { workspace_id, metric, period, percent } = reached;
+    let Metric { what, then, .. } = metric;
+    let (current, limit) = (metric.shown(metric.current), metric.shown(metric.limit));
     Job::MailMembers {
         workspace_id: (*workspace_id).clone(),
         roles: TOLD_BY_MAIL.to_vec(),

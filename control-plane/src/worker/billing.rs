@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::LONGEST_SLEEP;
 use crate::app::App;
 use crate::billing::invoice::{Collector, store};
+use crate::billing::stripe::collect;
 use crate::billing::{closing, dunning, late, trial};
 use crate::error::{Error, Result};
 use crate::period::Period;
@@ -66,8 +67,8 @@ pub async fn run(app: &App) -> Result<usize> {
     }
 }
 
-fn collector(_app: &App) -> Collector {
-    Collector::Manual
+fn collector(app: &App) -> Collector {
+    if app.stripe().is_ok() { Collector::Stripe } else { Collector::Manual }
 }
 
 async fn close_months(app: &App, failed: &mut BTreeSet<String>) -> Result<usize> {
@@ -166,11 +167,6 @@ fn count(done: Result<(), Error>, what: String, failed: &mut BTreeSet<String>) -
 
 /// Brings an invoice to its collector.
 pub async fn collect(app: &App, id: &InvoiceId) -> anyhow::Result<()> {
-    match collector(app) {
-        // Whoever is paid by hand says so.
-        Collector::Manual | Collector::Stripe => {
-            tracing::debug!(%id, "nothing collects by itself");
-            Ok(())
-        }
-    }
+    // Of invoices for Stripe only. Without its key they wait until it is there again.
+    Ok(collect::run(app, app.stripe()?, id).await?)
 }

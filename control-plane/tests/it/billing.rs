@@ -1,11 +1,15 @@
 //! From the end of a month to a paid invoice: what the job does, by a clock turned by hand.
 
 mod closing;
+mod collect;
+mod collect_faults;
 mod coupons;
 mod credit;
 mod dunning;
 mod late;
+mod notice;
 mod plans;
+mod reconciliation;
 mod trials;
 mod year;
 

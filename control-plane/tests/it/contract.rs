@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::{Method, header};
 use serde_json::{Value, json};
 
-use crate::support::{Client, FakeProxy, PASSWORD, Record, TestApp, text, within};
+use crate::support::{Client, Collecting, FakeProxy, PASSWORD, Record, TestApp, text, within};
 use authsome_shared::id::EpochId;
 use schema::Description;
 use table::{Kind, NOT_YET, Operation, TABLE};
@@ -40,6 +40,7 @@ impl Scene {
         let mut records = Record::of(app, &made, &key).times(3);
         records[0].user = Some("end-user".into());
         FakeProxy::new(app).apply(&EpochId::new(), 1, &records).await;
+        app.issue(&workspace).await;
         Self { owner, workspace, application, key, member }
     }
 
@@ -88,9 +89,9 @@ async fn every_operation_answers_what_the_contract_says() {
             continue;
         }
         // One for each: what an operation changes must not be seen by another.
-        let app = TestApp::new().await;
+        let Collecting { app, .. } = &Collecting::new().await;
         app.leave_jobs();
-        let scene = Scene::of(&app).await;
+        let scene = Scene::of(app).await;
         let answer = scene.call(operation).await;
         if answer.status != operation.status {
             wrong.push(format!("not {}: {answer}", operation.status));

@@ -2,16 +2,20 @@
 //! hand, and clients that are people.
 
 mod app;
+mod billing;
 mod client;
 mod database;
 mod dns;
 mod proxy;
 mod receiver;
+mod stripe;
 mod upstream;
 
 pub use app::{PASSWORD, TestApp, within};
+pub use billing::last_month;
 pub use client::{Client, Response, fields, text};
 pub use dns::NameServer;
 pub use proxy::{FakeProxy, Record};
 pub use receiver::{Received, Receiver};
+pub use stripe::Collecting;
 pub use upstream::Upstream;

@@ -10,6 +10,7 @@ mod chaos;
 mod client_certificate;
 mod clients;
 mod crash;
+mod documents;
 mod explain;
 mod faults;
 mod fleet;

@@ -62,6 +62,10 @@ pub async fn paid(
     let mut after = invoice.audited();
     after["reference"] = json!(reference);
     tx.audit(by.audit("invoice.paid", &invoice).change(before, after));
+    // What was paid otherwise is not to be paid at Stripe again.
+    if invoice.collector == Collector::Stripe && !matches!(by, By::System("stripe")) {
+        jobs::enqueue(tx, &Job::Collect { invoice_id: invoice.id.clone() }).await?;
+    }
     Ok(invoice)
 }
 

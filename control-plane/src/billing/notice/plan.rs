@@ -12,6 +12,7 @@ pub fn changed(workspace: &WorkspaceId, to: Plan) -> Job {
     let plan = to.label();
     mail(
         workspace,
+        None,
         format!("You are on the {plan} plan now"),
         format!(
             "The workspace was changed to the {plan} plan. The month in which that happens is \
@@ -25,6 +26,7 @@ pub fn planned(workspace: &WorkspaceId, to: Plan, at: DateTime<Utc>) -> Job {
     let (plan, day) = (to.label(), day(at));
     mail(
         workspace,
+        None,
         format!("You change to the {plan} plan on {day}"),
         format!(
             "The workspace will be changed to the {plan} plan on {day}, 00:00 UTC. Until then \
@@ -38,6 +40,7 @@ pub fn taken_back(workspace: &WorkspaceId, stays: Plan, was: Plan) -> Job {
     let (plan, other) = (stays.label(), was.label());
     mail(
         workspace,
+        None,
         format!("You stay on the {plan} plan"),
         format!("The change to the {other} plan that was planned was taken back.\n"),
     )
@@ -53,6 +56,7 @@ pub fn dropped(
     let (plan, other) = (stays.label(), was.label());
     mail(
         workspace,
+        None,
         format!("You stay on the {plan} plan"),
         format!(
             "The workspace could not be changed to the {other} plan: it has {applications} \
@@ -67,6 +71,7 @@ pub fn trial_ending(workspace: &WorkspaceId, plan: Plan, at: DateTime<Utc>) -> J
     let (plan, day, time) = (plan.label(), day(at), at.format("%H:%M"));
     mail(
         workspace,
+        None,
         format!("Your trial ends on {day}"),
         format!(
             "The trial ends on {day}, {time} UTC. From then on the {plan} plan is charged as usual, \

@@ -2,6 +2,7 @@
 //! an admin opens no workspace.
 
 pub mod coupons;
+pub mod invoices;
 pub mod meters;
 pub mod plans;
 pub mod proxies;

@@ -17,6 +17,7 @@ use crate::error::{Checks, Error, Result};
 use crate::fetch_all;
 use crate::metering::late::Touched;
 use crate::metering::storage::EARLIEST;
+use crate::metering::threshold;
 use crate::metering::usage::Period;
 
 /// Events in a batch at most.
@@ -150,10 +151,15 @@ pub async fn take(tx: &mut Tx, meter: &Meter, events: Vec<NewEvent>) -> Result<T
     }
     total::add(tx, meter, &events).await?;
     let mut touched = Touched::default();
+    let mut workspaces = BTreeSet::new();
     for event in &events {
         touched.add(&event.workspace_id, event.period());
+        workspaces.insert(&event.workspace_id);
     }
     touched.note(tx).await?;
+    for workspace in workspaces {
+        threshold::check_reported(tx, workspace).await?;
+    }
     Ok(taken)
 }
 

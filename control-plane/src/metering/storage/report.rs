@@ -107,6 +107,9 @@ pub(super) async fn check(tx: &mut Tx, reports: Vec<Report>) -> Result<Vec<Check
     Ok(checked)
 }
 
+/// An application, its workspace, and when each was deleted.
+type Row = (ApplicationId, WorkspaceId, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// Whose the applications are; also of those that are gone for good, if anything was reported.
 async fn owners(
     tx: &mut Tx,
@@ -125,7 +128,6 @@ async fn owners(
          from applications join workspaces on workspaces.id = applications.workspace_id \
          where applications.id in ({list})"
     );
-    type Row = (ApplicationId, WorkspaceId, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
     let rows: Vec<Row> = fetch_all!(tx, {
         let mut query = sqlx::query_as(AssertSqlSafe(sql.clone()));
         for id in ids {

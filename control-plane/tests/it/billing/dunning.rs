@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{events, invoice, invoices, pay, subscriber, turn_to};
 use crate::support::{Client, FakeProxy, TestApp, text};
 
-async fn status(app: &TestApp, owner: &Client, workspace: &str) -> String {
+async fn status(owner: &Client, workspace: &str) -> String {
     let path = format!("/control/v1/workspaces/{workspace}");
     text(&owner.be_again().await.get(&path).await.json(200)["status"])
 }
@@ -46,7 +46,7 @@ async fn an_unpaid_invoice_reminds_then_suspends_and_payment_ends_it() {
         app.bill().await;
         app.bill().await;
         app.run_due().await;
-        assert_eq!(status(&app, &owner, &id).await, expected, "{at}");
+        assert_eq!(status(&owner, &id).await, expected, "{at}");
         assert_eq!(mails().await.len(), sent, "{at}");
         let served = at_the_proxies(&app, &id).await;
         let expected = match expected {
@@ -58,7 +58,7 @@ async fn an_unpaid_invoice_reminds_then_suspends_and_payment_ends_it() {
     let (unpaid, _) = invoice(&app, &workspace).await;
     pay(&app, &unpaid).await;
     app.run_due().await;
-    assert_eq!(status(&app, &owner, &id).await, "active");
+    assert_eq!(status(&owner, &id).await, "active");
     assert_eq!(at_the_proxies(&app, &id).await, WorkspaceStatus::Active);
     assert_eq!(mails().await.len(), 6);
     app.bill().await;
@@ -78,13 +78,13 @@ async fn a_workspace_goes_on_only_when_nothing_is_past_due() {
     app.bill().await;
     let all = invoices(&app, &workspace).await;
     assert_eq!(all.len(), 2);
-    assert_eq!(status(&app, &owner, &id).await, "suspended");
+    assert_eq!(status(&owner, &id).await, "suspended");
     turn_to(&app, "2026-05-27T01:00:00Z");
     app.bill().await;
     pay(&app, &all[0]).await;
-    assert_eq!(status(&app, &owner, &id).await, "suspended", "April is past due too");
+    assert_eq!(status(&owner, &id).await, "suspended", "April is past due too");
     pay(&app, &all[1]).await;
-    assert_eq!(status(&app, &owner, &id).await, "active");
+    assert_eq!(status(&owner, &id).await, "active");
 }
 
 #[tokio::test]
@@ -100,9 +100,9 @@ async fn what_the_operator_suspended_stays_so_when_all_is_paid() {
     app.bill().await;
     let (unpaid, _) = invoice(&app, &workspace).await;
     pay(&app, &unpaid).await;
-    assert_eq!(status(&app, &owner, &id).await, "suspended");
+    assert_eq!(status(&owner, &id).await, "suspended");
     admin.be_again().await.post(&format!("{path}/unsuspend"), json!({})).await.is(200);
-    assert_eq!(status(&app, &owner, &id).await, "active");
+    assert_eq!(status(&owner, &id).await, "active");
 }
 
 #[tokio::test]
@@ -117,11 +117,11 @@ async fn deleting_and_restoring_ends_no_suspension() {
     turn_to(&app, "2026-05-12T01:00:00Z");
     app.bill().await;
     owner.be_again().await.post(&format!("{path}/restore"), json!({})).await.is(200);
-    assert_eq!(status(&app, &owner, workspace.as_str()).await, "suspended");
+    assert_eq!(status(&owner, workspace.as_str()).await, "suspended");
     for unpaid in invoices(&app, &workspace).await {
         pay(&app, &unpaid).await;
     }
-    assert_eq!(status(&app, &owner, workspace.as_str()).await, "active");
+    assert_eq!(status(&owner, workspace.as_str()).await, "active");
 }
 
 #[tokio::test]

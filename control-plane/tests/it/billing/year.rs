@@ -12,10 +12,13 @@ use authsome_control_plane::app::App;
 use authsome_control_plane::billing::invoice::settle::{self, By};
 use authsome_control_plane::billing::invoice::{Invoice, Status, store};
 use authsome_control_plane::billing::price::Kind;
+use authsome_control_plane::billing::reconciliation;
 use authsome_control_plane::config::{Config, TaxRate};
+use authsome_control_plane::period::Period;
 use authsome_control_plane::{fetch_all, fetch_one, worker};
 use authsome_shared::clock::Clock;
 use authsome_shared::id::{EpochId, WorkspaceId};
+use authsome_shared::secret::Secret;
 use authsome_shared::usage::UsageRecord;
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use model::{Model, Terms};
@@ -315,6 +318,7 @@ async fn a_year_of_two_hundred_workspaces_adds_up() {
     check_invoices(&year).await;
     check_late_usage(&year).await;
     check_standing(&year).await;
+    check_reconciliation(&year).await;
 }
 
 /// Every invoice against the model: its items, tax, total and number.
@@ -402,6 +406,21 @@ async fn check_standing(year: &Year) {
     assert!(paid.unwrap().0 > 1_000);
 }
 
+/// The platform's own way of adding up finds nothing either.
+async fn check_reconciliation(year: &Year) {
+    for month in 0..12 {
+        let period = Period::parse(&year.model.month(month)).unwrap();
+        let reports = reconciliation::of_platform(&year.app.app, period, None).await.unwrap();
+        assert_eq!(reports.len(), WORKSPACES);
+        for report in reports {
+            assert_eq!(report.differences, [], "{period} {}", report.workspace_id);
+        }
+    }
+    let mut tx = year.app.read().await;
+    let settings = &year.app.app.config.billing;
+    assert_eq!(reconciliation::numbers(&mut tx, settings).await.unwrap(), []);
+}
+
 /// Not a test by itself: the process that [`Year::bill`] kills.
 #[tokio::test]
 #[ignore = "is run by the year, in a process of its own"]
@@ -410,8 +429,7 @@ async fn bills_until_it_is_killed() {
     let told: Value = serde_json::from_str(&told).unwrap();
     let mut config = Config::default();
     config.server.data_dir = told["dataDir"].as_str().unwrap().into();
-    config.database.url =
-        authsome_shared::secret::Secret::new(told["database"].as_str().unwrap().to_owned());
+    config.database.url = Secret::new(told["database"].as_str().unwrap().to_owned());
     config.billing = serde_json::from_value(told["billing"].clone()).unwrap();
     config.applications.default_upstream = "echo".into();
     let now: DateTime<Utc> = serde_json::from_value(told["now"].clone()).unwrap();

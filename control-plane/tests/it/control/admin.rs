@@ -1,5 +1,7 @@
 //! `/control/v1/admin`.
 
+mod charges;
+mod invoices;
 mod listed;
 mod meters;
 mod plans;

@@ -47,6 +47,16 @@ impl TestApp {
 
     /// With settings of its own.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_clock(Self::clock(), change).await
+    }
+
+    /// The clock of a test that begins.
+    pub fn clock() -> Clock {
+        Clock::manual(START.parse().unwrap())
+    }
+
+    /// With a clock that somebody else goes by, too: one of [`TestApp::clock`].
+    pub async fn with_clock(clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let database = Database::create(dir.path()).await;
@@ -56,7 +66,6 @@ impl TestApp {
         config.applications.default_upstream = "echo".into();
         config.proxy.public_url = "https://api.example.com".into();
         change(&mut config);
-        let clock = Clock::manual(START.parse().unwrap());
         let app = App::open(config, clock.clone()).await.unwrap();
         let stop = CancellationToken::new();
         Self {

@@ -32,6 +32,8 @@ impl Scene {
         let workspace = owner.workspace("pro").await;
         let application = text(&owner.application(&workspace, json!({})).await["id"]);
         app.run_due().await;
+        // Of the mails about thresholds.
+        app.leave_jobs();
         Self { app, owner, workspace, application }
     }
 
@@ -264,7 +266,6 @@ async fn gb_months_are_exact_in_whatever_order_reports_come() {
             );
         }
     }
-    scene.app.leave_jobs();
 }
 
 #[tokio::test]
@@ -393,7 +394,6 @@ async fn a_year_of_reports_stays_small_and_every_month_exact() {
         assert!(-whole < off && off <= whole, "{period}: {micros} of {sum}/{whole}");
         period = Period::containing(period.end());
     }
-    scene.app.leave_jobs();
 }
 
 #[tokio::test]

@@ -220,3 +220,77 @@ async fn usage_of_a_workspace_that_is_gone_is_applied_all_the_same() {
     FakeProxy::new(&scene.app).apply(&EpochId::new(), 1, &[record]).await;
     assert_eq!(scene.app.number("select count(*) from usage_thresholds").await, 0);
 }
+
+#[tokio::test]
+async fn storage_is_told_by_what_the_month_would_come_to() {
+    let usage = Usage::new().await;
+    let app = usage.app();
+    let id = text(&usage.scene.application["id"]);
+    // Of 5 GB-months.
+    let report = async |at: &str, bytes: u64| {
+        let report = json!({ "applicationId": id, "bytes": bytes, "at": at });
+        let body = json!({ "reports": [report] });
+        app.ingest().post("/control/v1/ingest/storage", body).await.is(200);
+    };
+    report("2026-03-01T00:00:00Z", (4 << 30) - 4_000).await;
+    assert_eq!(usage.told().await, Vec::<Value>::new());
+    report("2026-03-01T00:00:01Z", (4 << 30) - 2_000).await;
+    assert_eq!(usage.told().await, Vec::<Value>::new());
+    report("2026-03-09T00:00:00Z", 5 << 30).await;
+    // 8 days of 4 and 23 of 5 of 31.
+    let told = usage.told().await;
+    assert_eq!(thresholds(&told), ["storage_80_percent", "storage_90_percent"]);
+    assert_eq!((&told[0]["current"], &told[0]["limit"]), (&json!(4.741_935), &json!(5)));
+    let mails = usage.mails().await;
+    assert_eq!(mails.len(), 1);
+    assert!(mails[0].contains("has used 90 % of its GB-months of storage"), "{}", mails[0]);
+    report("2026-03-09T00:00:00Z", 5 << 30).await;
+    report("2026-03-10T00:00:00Z", 50 << 30).await;
+    assert_eq!(thresholds(&usage.told().await), ["storage_100_percent"]);
+    assert_eq!(usage.mails().await.len(), 1);
+    // The next month again, at the first report in it.
+    app.advance(TimeDelta::days(25));
+    report("2026-04-02T00:00:00Z", 5 << 30).await;
+    assert_eq!(usage.told().await.len(), 3);
+    app.leave_jobs();
+}
+
+#[tokio::test]
+async fn a_meter_is_told_by_what_the_plan_includes_of_it() {
+    let usage = Usage::new().await;
+    let app = usage.app();
+    let admin = app.sign_up_admin("admin").await;
+    let meter = json!({
+        "name": "gpu_hours", "label": "GPU hours", "unit": "hour", "aggregation": "sum",
+    });
+    admin.post("/control/v1/admin/meters", meter).await.is(201);
+    let send = async |id: &str, value: &str| {
+        let event = json!({ "id": id, "workspaceId": usage.scene.workspace, "value": value });
+        let path = "/control/v1/ingest/meters/gpu_hours/events";
+        app.ingest().post(path, json!({ "events": [event] })).await.is(200);
+    };
+    send("a", "7").await;
+    assert_eq!(usage.told().await, Vec::<Value>::new(), "no plan includes it yet");
+    let path = "/control/v1/admin/plans/free";
+    let mut plan = admin.get(path).await.json(200);
+    for told in ["name", "version", "private", "note", "createdAt"] {
+        plan.as_object_mut().unwrap().remove(told);
+    }
+    plan["meters"] = json!({ "gpu_hours": { "included": 10, "tiers": [] } });
+    admin.put(&format!("{path}?existing=move_now"), plan).await.is(200);
+    app.run_due().await;
+    send("b", "0.999999").await;
+    assert_eq!(usage.told().await, Vec::<Value>::new());
+    send("c", "0.000001").await;
+    let told = usage.told().await;
+    assert_eq!(thresholds(&told), ["meter_gpu_hours_80_percent"]);
+    assert_eq!((&told[0]["current"], &told[0]["limit"]), (&json!(8), &json!(10)));
+    send("d", "5.5").await;
+    let told = usage.told().await;
+    assert_eq!(thresholds(&told), ["meter_gpu_hours_90_percent", "meter_gpu_hours_100_percent"]);
+    assert_eq!(told[0]["current"], 13.5);
+    let mails = usage.mails().await;
+    assert_eq!(mails.len(), 2, "{mails:?}");
+    assert!(mails[1].contains("has used 13.5 of the 10 GPU hours"), "{}", mails[1]);
+    app.leave_jobs();
+}

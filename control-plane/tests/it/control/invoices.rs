@@ -1,0 +1,5 @@
+//! `/control/v1/…/invoices`.
+
+mod download;
+mod get;
+mod list;
