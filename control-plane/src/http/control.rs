@@ -28,6 +28,12 @@ use utoipa_axum::routes;
 use crate::app::App;
 pub use stripe::PATH as STRIPE_WEBHOOKS;
 
+/// Bodies that the command line reads and writes as the API does.
+pub use admin::coupons::{CouponBody, CreateCoupon};
+pub use admin::plans::{LimitsBody, PlanBody};
+pub use admin::versions::VersionBody;
+pub use invoices::InvoiceBody;
+
 /// Every operation, with its description.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()

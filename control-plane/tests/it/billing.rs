@@ -15,9 +15,11 @@ mod year;
 
 use authsome_control_plane::billing::invoice::settle::By;
 use authsome_control_plane::billing::invoice::{Filter, Invoice, StoredLine, settle, store};
+use authsome_control_plane::billing::reconciliation as again;
 use authsome_control_plane::config::Config;
 use authsome_control_plane::execute;
 use authsome_control_plane::page::PageParams;
+use authsome_control_plane::period::Period;
 use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, Utc};
 
@@ -117,4 +119,13 @@ async fn events(app: &TestApp) -> Vec<String> {
     )
     .unwrap();
     rows.into_iter().map(|(kind,)| kind).collect()
+}
+
+/// A month of a workspace, added up again, but for end users, whom these tests only count.
+async fn assert_adds_up(app: &TestApp, workspace: &WorkspaceId, period: &str) {
+    let period = Period::parse(period).unwrap();
+    let reports = again::of_platform(&app.app, period, Some(workspace)).await.unwrap();
+    let mut differences: Vec<_> = reports.iter().flat_map(|report| &report.differences).collect();
+    differences.retain(|difference| difference.what != "mau.counted");
+    assert!(differences.is_empty(), "{period}: {differences:?}");
 }

@@ -4,7 +4,9 @@ use authsome_shared::id::WorkspaceId;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{invoice, invoices, note_late, patient, set_users, subscriber, turn_to};
+use super::{
+    assert_adds_up, invoice, invoices, note_late, patient, set_users, subscriber, turn_to,
+};
 use crate::support::{Client, TestApp, text};
 
 const COUPONS: &str = "/control/v1/admin/coupons";
@@ -65,6 +67,9 @@ async fn a_coupon_takes_its_part_off_so_many_months_from_this_one_on() {
     app.bill().await;
     // 12.3456 % of $25.00 are $3.09, and $5.50.
     assert_eq!(totals(&app, &workspace).await, [(859, 1_641), (859, 1_641), (550, 1_950)]);
+    for period in ["2026-03", "2026-04", "2026-05"] {
+        assert_adds_up(&app, &workspace, period).await;
+    }
 }
 
 #[tokio::test]
@@ -97,6 +102,7 @@ async fn a_coupon_for_certain_plans_takes_off_what_they_cost_alone() {
     // Half of April on each.
     let (april, _) = invoice(&app, &workspace).await;
     assert_eq!((april.subtotal, april.discount, april.total), (6_250, 1_250, 5_000));
+    assert_adds_up(&app, &workspace, "2026-04").await;
 }
 
 #[tokio::test]
@@ -121,6 +127,8 @@ async fn a_month_keeps_the_discount_that_it_had() {
     turn_to(&app, "2026-05-02T00:00:00Z");
     app.bill().await;
     assert_eq!(totals(&app, &workspace).await, [(1_250, 1_250), (0, 2_500 + 200 - 100)]);
+    assert_adds_up(&app, &workspace, "2026-03").await;
+    assert_adds_up(&app, &workspace, "2026-04").await;
     let again = owner.post(&of_workspace(&workspace), json!({ "code": "HALF" })).await;
     again.error(409, "already_exists");
 }

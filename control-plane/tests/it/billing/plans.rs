@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::{invoice, invoices, patient, set_users, subscriber, turn_to};
+use super::{assert_adds_up, invoice, invoices, patient, set_users, subscriber, turn_to};
 use crate::support::{Client, TestApp, text};
 
 /// Seconds in the March in which every test begins.
@@ -462,6 +462,7 @@ async fn a_preview_is_what_is_charged_afterwards_and_changes_nothing() {
     for ((workspace, to, when), preview) in cases.iter().zip(&previews) {
         let issued = invoices(&app, workspace).await;
         for (month, period) in [("thisMonth", "2026-03"), ("nextMonth", "2026-04")] {
+            assert_adds_up(&app, workspace, period).await;
             assert_eq!(preview[month]["period"], period);
             let bill = &preview[month]["after"];
             let total = bill["total"].as_f64().unwrap();

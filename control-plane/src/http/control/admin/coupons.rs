@@ -43,7 +43,7 @@ pub struct CouponBody {
 }
 
 impl CouponBody {
-    fn new(coupon: &Coupon, currency: &Currency) -> Self {
+    pub fn new(coupon: &Coupon, currency: &Currency) -> Self {
         Self {
             terms: CouponTerms::new(coupon, currency),
             max_redemptions: coupon.max_redemptions,
@@ -81,7 +81,8 @@ pub struct CreateCoupon {
 }
 
 impl CreateCoupon {
-    fn into_new(self, currency: &Currency) -> Result<NewCoupon> {
+    /// The coupon, unless its amounts have more digits than they may.
+    pub fn into_new(self, currency: &Currency) -> Result<NewCoupon> {
         let off = match (self.percent_off, self.amount_off) {
             (Some(percent), None) => percent_off(percent)?,
             (None, Some(amount)) => amount_off(amount, currency)?,

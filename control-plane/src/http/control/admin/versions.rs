@@ -32,6 +32,12 @@ pub struct VersionBody {
     workspaces: i64,
 }
 
+impl VersionBody {
+    pub fn new(version: plan::Version, current: bool, workspaces: i64) -> Self {
+        Self { plan: PlanBody::new(version), current, workspaces }
+    }
+}
+
 /// List a plan's versions, the newest first, each with how many workspaces have it.
 #[utoipa::path(
     get, path = "/control/v1/admin/plans/{plan}/versions", tag = "platform",
@@ -47,10 +53,9 @@ pub async fn list_plan_versions(
     let mut tx = app.db.read().await?;
     let current = plan::current(&mut tx, name).await?.version;
     let page = plan::versions(&mut tx, name, page).await?;
-    Ok(Json(page.map(|(version, workspaces)| VersionBody {
-        current: version.version == current,
-        plan: PlanBody::new(version),
-        workspaces,
+    Ok(Json(page.map(|(version, workspaces)| {
+        let is_current = version.version == current;
+        VersionBody::new(version, is_current, workspaces)
     })))
 }
 
@@ -71,7 +76,7 @@ pub async fn get_plan_version(
     let current = plan::current(&mut tx, name).await?.of() == of;
     let version = plan::version_of(&mut tx, of).await?;
     let workspaces = plan::workspaces_on(&mut tx, of).await?;
-    Ok(Json(VersionBody { plan: PlanBody::new(version), current, workspaces }))
+    Ok(Json(VersionBody::new(version, current, workspaces)))
 }
 
 /// Either `all` or `workspaceIds`.

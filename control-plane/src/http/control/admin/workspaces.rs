@@ -311,6 +311,7 @@ fn overrides(given: Map<String, Value>) -> Result<Overrides> {
     request_body = UpdateTerms,
     responses(
         (status = 200, description = "The workspace as it is now", body = InspectedWorkspace),
+        (status = 409, description = "It is deleted, and nothing can be planned", body = ErrorBody),
         Failures, Refusals,
     ),
 )]
