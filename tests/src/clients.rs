@@ -39,6 +39,12 @@ pub fn python_with_httpx() -> Option<PathBuf> {
     find("Python's httpx", tools().join("python/bin/python3"), &["-c", "import httpx"])
 }
 
+/// A Python that has Stripe's official library.
+pub fn python_with_stripe() -> Option<PathBuf> {
+    let probe = ["-c", "import stripe"];
+    find("Stripe's Python library", tools().join("python/bin/python3"), &probe)
+}
+
 /// A Python that reads PDF.
 pub fn python_with_pypdf() -> Option<PathBuf> {
     find("Python's pypdf", tools().join("python/bin/python3"), &["-c", "import pypdf"])
@@ -103,6 +109,42 @@ impl JsonServer {
         })
         .await;
         Some(Self { url, _process: process, _data: data })
+    }
+}
+
+/// The Python package localstripe: somebody else's stand-in for Stripe.
+pub struct LocalStripe {
+    pub url: String,
+    _process: Process,
+}
+
+impl LocalStripe {
+    pub async fn start() -> Option<Self> {
+        let program = python_tool("localstripe")?;
+        let port = free_port();
+        let url = format!("http://127.0.0.1:{port}");
+        let mut command = Command::new(program);
+        command.args(["--from-scratch", "--port", &port.to_string()]);
+        let mut process = Process::spawn("localstripe", &mut command);
+        let http = http_client();
+        wait::until("localstripe answers", Duration::from_mins(1), async || {
+            process.assert_running();
+            http.get(&url).send().await.ok()
+        })
+        .await;
+        Some(Self { url, _process: process })
+    }
+
+    /// A request with a form, as anybody who has the key; the answer.
+    pub async fn post(&self, path: &str, form: &str) -> Value {
+        let request = http_client()
+            .post(format!("{}{path}", self.url))
+            .bearer_auth("sk_test_local")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.to_owned());
+        let answer = request.send().await.expect("an answer");
+        let text = answer.text().await.expect("whole");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 }
 

@@ -4,7 +4,7 @@
 pub const DATABASE_URL: &str = "E2E_DATABASE_URL";
 
 /// Folder with `node/` (json-server, emulate), and the venvs `python/` (httpx, oidc-provider-mock,
-/// aiosmtpd) and `schemathesis/`.
+/// aiosmtpd, stripe, localstripe) and `schemathesis/`.
 pub const TOOLS: &str = "E2E_TOOLS";
 
 /// Set: a client that is not installed fails its test instead of skipping it.

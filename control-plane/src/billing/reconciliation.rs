@@ -12,6 +12,7 @@ use super::credit;
 use super::invoice::{Invoice, Status, StoredLine, store};
 use super::month;
 use super::price::Kind;
+use super::stripe::compare;
 use crate::app::App;
 use crate::config::Billing;
 use crate::db::Tx;
@@ -283,6 +284,16 @@ pub async fn of_platform(
     let mut reports = Vec::new();
     for id in all {
         reports.push(of(&mut tx, &app.config.billing, &id, period, kept_since).await?);
+    }
+    drop(tx);
+    for (workspace, difference) in compare::of_month(app, only, period).await {
+        let report = match &workspace {
+            Some(id) => reports.iter_mut().find(|report| report.workspace_id == *id),
+            None => reports.first_mut(),
+        };
+        if let Some(report) = report {
+            report.differences.push(difference);
+        }
     }
     Ok(reports)
 }

@@ -54,15 +54,15 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Does it concern an object that is not there? `param` as Stripe calls it: `customer`, `id`, ….
+    /// Does a parameter name an object that is not there?
     pub fn is_missing(&self, param: &str) -> bool {
-        matches!(self, Self::Refused { code, param: at, .. }
+        matches!(self, Self::Refused { status: 400, code, param: at, .. }
             if code == "resource_missing" && at == param)
     }
 
-    /// Is it a refusal with this code?
-    pub fn is_refusal(&self, wanted: &str) -> bool {
-        matches!(self, Self::Refused { code, .. } if code == wanted)
+    /// Is the object that was asked for not there?
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, code, .. } if code == "resource_missing")
     }
 }
 

@@ -170,7 +170,7 @@ impl Work<'_> {
             let found = self.stripe.client.get(&format!("invoices/{id}"), &Form::new()).await;
             return match found {
                 // Somebody deleted the draft.
-                Err(failure) if failure.is_missing("id") => {
+                Err(failure) if failure.is_absent() => {
                     self.collection.stripe_invoice_id = None;
                     self.collection.set_attempt(&self.collection.attempt().after_failure());
                     self.save().await?;
@@ -184,8 +184,7 @@ impl Work<'_> {
         else {
             return Ok(None);
         };
-        let since = self.collection.created_at.timestamp() - customer::SKEW;
-        let form = Form::new().with("customer", customer).with("created[gte]", since);
+        let form = Form::new().with("customer", customer);
         let ours = |invoice: &object::Invoice| {
             let id = invoice.metadata.get(INVOICE_KEY);
             id.is_some_and(|id| id == self.ours.id.as_str())
@@ -221,14 +220,18 @@ impl Work<'_> {
             form.with("collection_method", "send_invoice").with("days_until_due", self.days())
         };
         let key = self.collection.key("create");
-        match self.stripe.client.post::<object::Invoice>("invoices", &form, &key).await {
+        let made = match customer::refresh(self.app, self.stripe, workspace, &customer).await? {
+            Ok(()) => self.stripe.client.post::<object::Invoice>("invoices", &form, &key).await,
+            Err(failure) => Err(failure),
+        };
+        match made {
             Ok(made) => {
                 self.collection.take(&made);
                 self.save().await?;
                 Ok(Next::Go)
             }
             // Somebody deleted the customer at Stripe.
-            Err(failure) if failure.is_missing("customer") => {
+            Err(failure) if failure.is_missing("customer") || failure.is_absent() => {
                 let mut tx = self.app.db.write().await?;
                 customer::forget(&mut tx, workspace, &customer).await?;
                 tx.commit().await?;
@@ -312,7 +315,7 @@ impl Work<'_> {
 
     async fn drop_item(&self, item: &object::InvoiceItem) -> Result<(), Trouble> {
         match self.stripe.client.delete::<Reference>(&format!("invoiceitems/{}", item.id)).await {
-            Err(failure) if !failure.is_missing("id") => Err(failure.into()),
+            Err(failure) if !failure.is_absent() => Err(failure.into()),
             _ => Ok(()),
         }
     }
@@ -373,14 +376,12 @@ impl Work<'_> {
                 tx.commit().await?;
                 Ok(Next::End)
             }
-            // It was paid in between, or has nothing to be paid with any more.
-            failure if failure.is_refusal("invoice_already_paid") => Ok(Next::Go),
-            failure if failure.is_refusal("missing") => {
-                self.collection.step = Step::Wait;
-                self.save().await?;
-                Ok(Next::End)
+            failure => {
+                // It may have been paid, or ended, in between.
+                let now: object::Invoice =
+                    self.stripe.client.get(&self.path(""), &Form::new()).await?;
+                if now.status == "open" { Err(failure.into()) } else { Ok(Next::Go) }
             }
-            failure => Err(failure.into()),
         }
     }
 
@@ -479,7 +480,7 @@ pub async fn look(app: &App, stripe: &Stripe, stripe_invoice_id: &str) -> Result
     let theirs: object::Invoice = match stripe.client.get(&path, &Form::new()).await {
         Ok(theirs) => theirs,
         // A draft that was deleted.
-        Err(failure) if failure.is_missing("id") => return Ok(()),
+        Err(failure) if failure.is_absent() => return Ok(()),
         Err(failure) => return Err(failure.into()),
     };
     let named = theirs.metadata.get(INVOICE_KEY).and_then(|id| id.parse::<InvoiceId>().ok());

@@ -1,7 +1,6 @@
 //! What Stripe has of our invoices, beside ours, and where the two differ: to the unit, and by name.
 
 use authsome_shared::id::{InvoiceId, WorkspaceId};
-use serde::Serialize;
 
 use super::Stripe;
 use super::client::Form;
@@ -9,8 +8,11 @@ use super::collection::{self, Collection, Step};
 use super::object;
 use crate::app::App;
 use crate::billing::invoice::{Collector, Filter, Invoice, Status, store};
+use crate::billing::money::Currency;
+use crate::billing::reconciliation::Difference as Named;
 use crate::error::Result;
 use crate::page::PageParams;
+use crate::period::Period;
 
 /// Rows of a page.
 const PAGE: u32 = 100;
@@ -21,6 +23,7 @@ pub struct Compared {
     pub invoice_id: InvoiceId,
     pub workspace_id: WorkspaceId,
     pub number: Option<String>,
+    pub currency: Currency,
     pub status: Status,
     /// What was to be paid through Stripe.
     pub amount_due: i64,
@@ -47,8 +50,7 @@ pub struct Theirs {
 }
 
 /// How Stripe's differs from ours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
     /// It should be at Stripe and is not.
     Missing,
@@ -79,6 +81,78 @@ pub enum Difference {
     Stopped {
         problem: String,
     },
+}
+
+impl Compared {
+    /// The differences as the reconciliation of a month names them.
+    pub fn named(&self) -> Vec<Named> {
+        let name = self.number.as_deref().unwrap_or(self.invoice_id.as_str());
+        let named = |what: &str, stated: i64, found: i64, message: String| Named {
+            what: format!("stripe.{what}"),
+            stated,
+            found,
+            message: format!("Invoice {name}: {message}"),
+        };
+        let money = |amount: i64| self.currency.format(amount);
+        let name = |difference: &Difference| match difference {
+            Difference::Missing => named("missing", 1, 0, "it is not at Stripe".into()),
+            Difference::Status { ours, theirs } => {
+                named("status", 1, 0, format!("it is {ours}, and {theirs} at Stripe"))
+            }
+            Difference::Total { ours, theirs } => {
+                let (due, asked) = (money(*ours), money(*theirs));
+                named("total", *ours, *theirs, format!("{due} is due, and Stripe asks for {asked}"))
+            }
+            Difference::Paid { ours, theirs } => {
+                let (due, paid) = (money(*ours), money(*theirs));
+                let message = format!("{due} was due, and {paid} was paid at Stripe");
+                named("paid", *ours, *theirs, message)
+            }
+            Difference::Carried { amount } => {
+                let message = format!(
+                    "{} was asked for besides, by its customer's balance with Stripe",
+                    money(*amount)
+                );
+                named("carried", 0, *amount, message)
+            }
+            Difference::Refunded { amount } => {
+                named("refunded", 0, *amount, format!("{} was refunded at Stripe", money(*amount)))
+            }
+            Difference::CreditedAtStripe { amount } => {
+                named("credited", 0, *amount, format!("{} was credited at Stripe", money(*amount)))
+            }
+            Difference::Stopped { problem } => {
+                named("stopped", 1, 0, format!("collecting stands still: {problem}"))
+            }
+        };
+        self.differences.iter().map(name).collect()
+    }
+}
+
+/// What Stripe says otherwise of a month, of one workspace or of all; nothing where there is no
+/// Stripe. One that can't be asked is a difference, too: nobody knows then. Makes calls.
+pub async fn of_month(
+    app: &App,
+    workspace_id: Option<&WorkspaceId>,
+    period: Period,
+) -> Vec<(Option<WorkspaceId>, Named)> {
+    let Ok(stripe) = app.stripe() else { return vec![] };
+    match compare(app, stripe, workspace_id, Some(&period.to_string())).await {
+        Ok(compared) => compared
+            .iter()
+            .flat_map(|one| one.named().into_iter().map(|it| (Some(one.workspace_id.clone()), it)))
+            .collect(),
+        Err(error) => {
+            tracing::warn!(error = format!("{error:?}"), "Stripe can't be compared with");
+            let named = Named {
+                what: "stripe.answers".into(),
+                stated: 1,
+                found: 0,
+                message: "Stripe could not be asked for all its invoices".into(),
+            };
+            vec![(workspace_id.cloned(), named)]
+        }
+    }
 }
 
 /// Compares every issued invoice that Stripe collects, of a workspace or a period or of all. Makes a
@@ -126,7 +200,7 @@ async fn one(
         Some(id) => {
             let found = stripe.client.get(&format!("invoices/{id}"), &Form::new()).await;
             match found {
-                Err(failure) if failure.is_missing("id") => None,
+                Err(failure) if failure.is_absent() => None,
                 other => Some(theirs(&other?, collection)),
             }
         }
@@ -138,6 +212,7 @@ async fn one(
         invoice_id: invoice.id,
         workspace_id: invoice.workspace_id,
         number: invoice.number,
+        currency: invoice.currency,
         status: invoice.status,
         amount_due: invoice.amount_due,
         theirs,

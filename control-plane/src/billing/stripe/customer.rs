@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::billing::party::{self, Party};
 use crate::db::Tx;
 use crate::error::Result;
-use crate::{execute, fetch_one, fetch_optional};
+use crate::{execute, fetch_one, fetch_optional, random};
 
 /// In the metadata of everything of ours at Stripe.
 pub const WORKSPACE: &str = "metadata[authsome_workspace]";
@@ -21,7 +21,7 @@ pub const WORKSPACE: &str = "metadata[authsome_workspace]";
 pub const WORKSPACE_KEY: &str = "authsome_workspace";
 
 /// Stripe's clock may be so far from ours, in seconds.
-pub const SKEW: i64 = 3_600;
+const SKEW: i64 = 2 * 86_400;
 
 /// The customer of a workspace, if it is known to be there.
 pub async fn known(tx: &mut Tx, workspace_id: &WorkspaceId) -> Result<Option<String>> {
@@ -74,6 +74,22 @@ pub async fn ensure(app: &App, stripe: &Stripe, workspace_id: &WorkspaceId) -> R
             Err(failure.into())
         }
     }
+}
+
+/// Tells Stripe who the customer is by now: its mails and pages say so. Makes a call.
+pub async fn refresh(
+    app: &App,
+    stripe: &Stripe,
+    workspace_id: &WorkspaceId,
+    customer: &str,
+) -> Result<Result<(), Failure>> {
+    let mut tx = app.db.read().await?;
+    let form = describe(&mut tx, app, workspace_id).await?;
+    drop(tx);
+    // A second time it changes nothing.
+    let key = format!("customer-{}", random::token());
+    let told = stripe.client.post::<Reference>(&format!("customers/{customer}"), &form, &key).await;
+    Ok(told.map(|_| ()))
 }
 
 /// The customer is no longer there: another is made when it is needed.

@@ -398,7 +398,7 @@ async fn a_total_that_is_not_ours_is_not_charged() {
 #[tokio::test]
 async fn what_is_given_back_at_stripe_is_named() {
     let it = Collecting::new().await;
-    let (_, workspace) = payer(&it, Some("pm_card_visa")).await;
+    let (owner, workspace) = payer(&it, Some("pm_card_visa")).await;
     issue(&it).await;
     let charge = it.only("charge");
     let refund = json!({ "charge": charge["id"], "amount": "700" });
@@ -412,6 +412,29 @@ async fn what_is_given_back_at_stripe_is_named() {
         differences(&it).await,
         [Difference::Refunded { amount: 700 }, Difference::CreditedAtStripe { amount: 300 }]
     );
+    let path = format!("/control/v1/workspaces/{workspace}/usage/reconciliation?period=");
+    let owner = owner.be_again().await;
+    let told = owner.get(&format!("{path}2026-03")).await.json(200);
+    assert_eq!(told["consistent"], false);
+    let named: Vec<(&Value, &Value)> = told["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (&it["what"], &it["message"]))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            (&json!("stripe.refunded"), &json!("Invoice INV-000001: $7.00 was refunded at Stripe")),
+            (&json!("stripe.credited"), &json!("Invoice INV-000001: $3.00 was credited at Stripe")),
+        ]
+    );
+    let other = owner.get(&format!("{path}2026-02")).await.json(200);
+    assert_eq!(other["differences"], json!([]));
+    it.stripe.fail(Fault::outage(Kind::Cut));
+    let unknown = owner.get(&format!("{path}2026-03")).await.json(200);
+    assert_eq!(unknown["consistent"], false);
+    assert_eq!(unknown["differences"][0]["what"], "stripe.answers");
 }
 
 #[tokio::test]

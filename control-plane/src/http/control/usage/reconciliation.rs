@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::billing::invoice::{Invoice, Status};
 use crate::billing::money::{self, Currency};
 use crate::billing::reconciliation::{self, Difference, Item, Report};
+use crate::billing::stripe::compare;
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{Failures, Refusals};
@@ -229,8 +230,11 @@ pub async fn get_reconciliation(
     let Reconciliation { period, sums, proxies, gaps } =
         ledger::of(&mut tx, &access, params.period.as_deref(), kept_since).await?;
     let settings = &app.config.billing;
-    let Report { users, items, invoice, closed_at, differences, .. } =
+    let Report { users, items, invoice, closed_at, mut differences, .. } =
         reconciliation::of(&mut tx, settings, &id, period, kept_since).await?;
+    drop(tx);
+    let collected = compare::of_month(&app, Some(&id), period).await;
+    differences.extend(collected.into_iter().map(|(_, difference)| difference));
     Ok(Json(ReconciliationBody {
         period: period.to_string(),
         workspace_id: id,
