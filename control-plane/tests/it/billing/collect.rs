@@ -514,8 +514,10 @@ async fn one_whose_customer_was_deleted_at_stripe_is_collected_from_another() {
     let (_, workspace) = payer(&it, Some("pm_card_visa")).await;
     let customer = text(&it.only("customer")["id"]);
     it.stripe.call("DELETE", &format!("customers/{customer}"), &json!({}));
-    // Before it is told of.
+    // Before it is told of: there is nothing to pay with any more, which nobody here knows yet.
     issue(&it).await;
+    it.tell().await;
+    it.app.advance(TimeDelta::hours(1));
     it.tell().await;
     let theirs = it.only("invoice");
     assert_eq!(it.stripe.objects("customer").len(), 2);
