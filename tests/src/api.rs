@@ -135,6 +135,11 @@ impl Api {
         api
     }
 
+    /// Whoever shows this token.
+    pub fn with_token(urls: &Urls, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..Self::anonymous(urls) }
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, None).await
     }

@@ -110,8 +110,14 @@ impl FromRequestParts<App> for Ingest {
         if shows_ingest_token(app, parts) {
             return Ok(Self::Token);
         }
-        let PlatformAdmin(access) = PlatformAdmin::from_request_parts(parts, app).await?;
-        Ok(Self::Admin(access))
+        match PlatformAdmin::from_request_parts(parts, app).await {
+            Ok(PlatformAdmin(access)) => Ok(Self::Admin(access)),
+            Err(Error::Unauthenticated(_)) => Err(Error::Unauthenticated(
+                "Send the ingest token, or a platform admin's access token: \
+                 `Authorization: Bearer …`",
+            )),
+            Err(error) => Err(error),
+        }
     }
 }
 

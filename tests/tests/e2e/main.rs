@@ -16,6 +16,7 @@ mod faults;
 mod fleet;
 mod http2_upstream;
 mod idempotency;
+mod ingest;
 mod limits;
 mod mail;
 mod oauth;

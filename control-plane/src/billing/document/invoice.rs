@@ -157,9 +157,14 @@ fn days(from: DateTime<Utc>, end: DateTime<Utc>) -> String {
         );
     }
     let last = end - TimeDelta::days(1);
-    let year =
-        if from.format("%Y").to_string() == last.format("%Y").to_string() { "" } else { " %Y" };
-    format!("{} – {}", from.format(&format!("%-d %B{year}")), day(last))
+    let same = |format: &str| from.format(format).to_string() == last.format(format).to_string();
+    let from = match () {
+        () if same("%-d %B %Y") => return day(last),
+        () if same("%B %Y") => from.format("%-d"),
+        () if same("%Y") => from.format("%-d %B"),
+        () => from.format("%-d %B %Y"),
+    };
+    format!("{from} – {}", day(last))
 }
 
 /// Whole days of whole days where it is that, else seconds of seconds: exact in any case.
@@ -241,4 +246,40 @@ fn notes(invoice: &Invoice, credit_notes: &[CreditNote], texts: Texts<'_>) -> Ve
         note("", texts.footer.trim().to_owned());
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn times_are_told_in_whole_days_where_they_are() {
+        for (from, end, text) in [
+            ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z", "1 – 30 November 2026"),
+            ("2026-11-16T00:00:00Z", "2026-12-01T00:00:00Z", "16 – 30 November 2026"),
+            ("2026-11-16T00:00:00Z", "2026-11-17T00:00:00Z", "16 November 2026"),
+            ("2026-11-16T00:00:00Z", "2026-12-02T00:00:00Z", "16 November – 1 December 2026"),
+            ("2026-12-31T00:00:00Z", "2027-01-02T00:00:00Z", "31 December 2026 – 1 January 2027"),
+            (
+                "2026-11-23T17:11:15Z",
+                "2026-12-01T00:00:00Z",
+                "23 November 2026 17:11:15 – 1 December 2026 00:00:00 UTC",
+            ),
+        ] {
+            assert_eq!(days(at(from), at(end)), text);
+        }
+        assert_eq!(month("2026-11"), "November 2026");
+        assert_eq!(month("nonsense"), "nonsense");
+    }
+
+    #[test]
+    fn shares_are_told_exactly() {
+        assert_eq!(share((1_296_000, 2_592_000)), "15 of 30 days");
+        assert_eq!(share((628_125, 2_592_000)), "628,125 of 2,592,000 seconds");
+        assert_eq!(share((0, 2_592_000)), "0 of 30 days");
+    }
 }

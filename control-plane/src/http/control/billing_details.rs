@@ -3,14 +3,15 @@
 use authsome_shared::id::WorkspaceId;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::invoices::AddressBody;
 use crate::actor::Permission;
 use crate::app::App;
 use crate::billing::details::{self, Details};
-use crate::billing::party::{Exemption, Profile};
-use crate::error::Result;
+use crate::billing::party::{Address, Exemption, Profile};
+use crate::error::{Error, Result, Violation};
 use crate::http::extract::{Json, Path};
 use crate::http::openapi::{Failures, Refusals};
 use crate::http::session::SignedIn;
@@ -52,10 +53,24 @@ pub struct ReplaceBillingDetails {
     #[schema(format = Email)]
     email: Option<String>,
     /// Its country decides on taxes.
-    address: Option<AddressBody>,
+    #[schema(value_type = Option<AddressBody>)]
+    address: Option<Map<String, Value>>,
     /// Such as a VAT number.
     #[schema(max_length = 50)]
     tax_id: Option<String>,
+}
+
+/// Read apart: a list would pass for an object all of whose fields may be left out.
+fn address(given: Map<String, Value>) -> Result<Address> {
+    let body: AddressBody =
+        serde_path_to_error::deserialize(Value::Object(given)).map_err(|error| {
+            let path = match error.path().to_string().as_str() {
+                "." => "address".to_owned(),
+                path => format!("address.{path}"),
+            };
+            Error::Invalid(vec![Violation::from_serde(&path, &error.inner().to_string())])
+        })?;
+    Ok(body.into())
 }
 
 /// Get a workspace's billing details.
@@ -93,8 +108,8 @@ pub async fn replace_billing_details(
     Path(id): Path<WorkspaceId>,
     Json(input): Json<ReplaceBillingDetails>,
 ) -> Result<Json<BillingDetailsBody>> {
-    let ReplaceBillingDetails { name, email, address, tax_id } = input;
-    let address = address.unwrap_or_default().into();
+    let ReplaceBillingDetails { name, email, address: given, tax_id } = input;
+    let address = address(given.unwrap_or_default())?;
     let new = Details { name, email, address, tax_id };
     let mut tx = app.db.write().await?;
     let (access, _) = workspaces::access(&mut tx, &actor, &id, Permission::ManageBilling).await?;

@@ -253,7 +253,7 @@ pub struct AddressBody {
     #[schema(max_length = 100)]
     state: Option<String>,
     /// Two letters (ISO 3166-1).
-    #[schema(pattern = "^[A-Z]{2}$")]
+    #[schema(pattern = "^[A-Za-z]{2}$")]
     country: Option<String>,
 }
 

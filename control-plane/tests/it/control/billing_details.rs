@@ -65,6 +65,9 @@ async fn what_is_no_address_is_refused_and_changes_nothing() {
         (json!({ "address": { "postalCode": "1\n2" } }), "address.postalCode"),
         (json!({ "address": { "line1": "x".repeat(201) } }), "address.line1"),
         (json!({ "address": { "street": "x" } }), "address.street"),
+        (json!({ "address": { "city": 7 } }), "address.city"),
+        (json!({ "address": [] }), "address"),
+        (json!({ "address": "Berlin" }), "address"),
         (json!({ "taxExempt": "exempt" }), "taxExempt"),
     ] {
         owner.put(&path, body).await.assert_invalid(field);

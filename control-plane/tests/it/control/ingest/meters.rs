@@ -45,7 +45,8 @@ impl Scene {
     /// An event of the workspace, with more about it.
     fn event(&self, id: &str, more: Value) -> Value {
         let mut event = json!({ "id": id, "workspaceId": self.workspace });
-        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let Value::Object(more) = more else { panic!("{more} is no object") };
+        event.as_object_mut().unwrap().extend(more);
         event
     }
 
@@ -264,7 +265,11 @@ async fn totals_are_what_the_events_add_up_to() {
             .filter(|(at, _)| at.format("%Y-%m").to_string() == period)
             .map(|(_, value)| value)
             .collect();
-        assert_eq!((of_month.iter().sum(), of_month.len() as i64), (value, events), "{subject}");
+        assert_eq!(
+            (of_month.iter().sum(), i64::try_from(of_month.len()).unwrap()),
+            (value, events),
+            "{subject}"
+        );
     }
 }
 
@@ -339,13 +344,12 @@ async fn a_bad_event_is_named_by_its_place_and_nothing_is_counted() {
     scene.send("sum", &[]).await.assert_invalid("events");
     scene.send("sum", &vec![fine.clone(); 1_001]).await.assert_invalid("events");
     scene.send("none", std::slice::from_ref(&fine)).await.error(404, "not_found");
-    for table in ["meter_events", "meter_totals", "meter_keys"] {
-        let count = match table {
-            "meter_events" => scene.app.number("select count(*) from meter_events").await,
-            "meter_totals" => scene.app.number("select count(*) from meter_totals").await,
-            _ => scene.app.number("select count(*) from meter_keys").await,
-        };
-        assert_eq!(count, 0, "{table}");
+    for count in [
+        "select count(*) from meter_events",
+        "select count(*) from meter_totals",
+        "select count(*) from meter_keys",
+    ] {
+        assert_eq!(scene.app.number(count).await, 0, "{count}");
     }
     assert_eq!(scene.send("sum", &vec![fine; 1_000]).await.json(200), taken(1, 999));
 }

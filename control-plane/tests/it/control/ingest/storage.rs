@@ -211,7 +211,7 @@ async fn gb_months_are_exact_in_whatever_order_reports_come() {
     for case in 0..40 {
         let workspace = scene.owner.workspace("pro").await;
         let mut sums = [0_i128; 2];
-        for _ in 0..1 + case % 3 {
+        for _ in 0..=case % 3 {
             let application = text(&scene.owner.application(&workspace, json!({})).await["id"]);
             let count = 1 + dice.below(30);
             let mut reports: Vec<(i64, i64)> = (0..count)
@@ -248,7 +248,7 @@ async fn gb_months_are_exact_in_whatever_order_reports_come() {
                         json!({ "applicationId": application, "bytes": bytes, "at": at })
                     })
                     .collect();
-                for _ in 0..1 + dice.below(2) {
+                for _ in 0..=dice.below(2) {
                     scene.send(json!(batch)).await.is(200);
                 }
             }
