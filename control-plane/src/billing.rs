@@ -28,3 +28,4 @@ pub mod payment_method;
 pub mod price;
 pub mod reconciliation;
 pub mod stripe;
+pub mod tax;

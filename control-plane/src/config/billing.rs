@@ -85,7 +85,13 @@ pub struct TaxRate {
 
 impl TaxRate {
     fn rate_micros(&self) -> Option<i64> {
-        let (whole, part) = self.percent.split_once('.').unwrap_or((&self.percent, ""));
+        Self::parse(&self.percent)
+    }
+
+    /// Of per cent as text, in millionths of the whole; `None` when it is none, above 100, or has
+    /// more than 4 decimals.
+    pub fn parse(percent: &str) -> Option<i64> {
+        let (whole, part) = percent.split_once('.').unwrap_or((percent, ""));
         let all = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         let fine = (1..=3).contains(&whole.len()) && part.len() <= 4 && all(whole) && all(part);
         let rate: i64 = fine.then(|| format!("{whole}{part:0<4}").parse().ok())??;

@@ -8,6 +8,7 @@ mod dunning;
 mod late;
 mod notice;
 mod reconciliation;
+mod tax;
 mod year;
 
 use authsome_control_plane::billing::invoice::settle::By;
