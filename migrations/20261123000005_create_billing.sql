@@ -7,13 +7,21 @@ create table subscriptions (
     -- The end of the month that is closed next. Null: it has ended, and every month is closed.
     next_close_at timestamptz,
     trial_ends_at timestamptz,
-    -- What it changes to at `next_close_at`.
+    -- The end of a trial that was told of.
+    trial_told_for timestamptz,
+    -- What it changes to at the end of a month, and when.
     next_plan text,
     next_version bigint,
+    next_at timestamptz,
+    -- False: the platform's operator planned it.
+    next_by_customer boolean not null,
+    -- The version of its own plan that it changes to then if the change of plan comes to nothing.
+    next_fallback bigint,
     created_at timestamptz not null,
     updated_at timestamptz not null
 );
 create index subscriptions_close on subscriptions (next_close_at);
+create index subscriptions_trial on subscriptions (trial_ends_at) where trial_ends_at is not null;
 
 -- What held from when to when. Stays when the workspace is gone: invoices rest on it.
 create table subscription_segments (

@@ -1,11 +1,16 @@
 //! `authsome`: the platform's command line. `authsome up` runs both planes in one process;
 //! `authsome explain` says what decided a request, `authsome audit verify` whether the audit log is
 //! as it was written, `authsome admin` who is an admin of the platform, `authsome reconcile`
-//! whether a month adds up.
+//! whether a month adds up, `authsome plan` and `authsome coupon` what things cost,
+//! `authsome invoice` who has paid.
 
 mod admin;
 mod audit;
+mod coupon;
+mod database;
 mod explain;
+mod invoice;
+mod plan;
 mod reconcile;
 mod up;
 
@@ -36,6 +41,12 @@ enum Command {
     Admin(admin::Arguments),
     /// Check that a month adds up, from the ledger to the invoices.
     Reconcile(reconcile::Arguments),
+    /// Say what the plans include and cost, and change them.
+    Plan(plan::Arguments),
+    /// Make coupons, and say which there are.
+    Coupon(coupon::Arguments),
+    /// Say which invoices there are, and settle them.
+    Invoice(invoice::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +57,9 @@ fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Admin(arguments) => admin::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Reconcile(arguments) => reconcile::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Coupon(arguments) => coupon::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Invoice(arguments) => invoice::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

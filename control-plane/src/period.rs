@@ -46,6 +46,13 @@ impl Period {
             if self.month == 12 { (self.year + 1, 1) } else { (self.year, self.month + 1) };
         Utc.with_ymd_and_hms(year, month, 1, 0, 0, 0).single().expect("months begin")
     }
+
+    /// So many months later.
+    pub fn after(self, months: u32) -> Self {
+        let months = i64::from(self.year) * 12 + i64::from(self.month) - 1 + i64::from(months);
+        let year = i32::try_from(months / 12).unwrap_or(i32::MAX);
+        Self { year, month: u32::try_from(months % 12).unwrap_or_default() + 1 }
+    }
 }
 
 impl std::fmt::Display for Period {
@@ -63,6 +70,9 @@ mod tests {
         let period = Period::parse("2025-12").unwrap();
         assert_eq!(period.to_string(), "2025-12");
         assert_eq!(period.end().to_rfc3339(), "2026-01-01T00:00:00+00:00");
+        for (months, later) in [(0, "2025-12"), (1, "2026-01"), (12, "2026-12"), (25, "2028-01")] {
+            assert_eq!(period.after(months).to_string(), later);
+        }
         for bad in ["", "2025", "2025-13", "2025-00", "2025-1", "25-01", "2025-01-01", "+025-01"] {
             assert_eq!(Period::parse(bad), None, "{bad}");
         }

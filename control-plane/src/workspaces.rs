@@ -146,6 +146,8 @@ pub struct NewWorkspace {
     pub slug: Option<String>,
     pub plan: Plan,
     pub metadata: Map<String, Value>,
+    /// How long a plan that costs something is free of charge at first.
+    pub trial_days: u32,
 }
 
 /// What a change leaves alone is `None`.
@@ -258,7 +260,8 @@ pub async fn create(tx: &mut Tx, actor: &Actor, new: NewWorkspace) -> Result<Wor
         }
     }
     member::insert_owner(tx, &workspace.id, actor).await?;
-    subscription::begin(tx, &workspace).await?;
+    let trial = version.trial(new.trial_days, now);
+    subscription::begin(tx, &workspace, trial).await?;
     let entry = Entry::by(actor, "workspace.created").in_workspace(&workspace.id);
     tx.audit(entry.on("workspace", &workspace.id).after(workspace.audited()));
     publish(tx, &workspace).await?;

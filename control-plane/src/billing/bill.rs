@@ -20,6 +20,16 @@ pub enum Off {
 pub struct Discount {
     pub code: String,
     pub off: Off,
+    /// It takes off what is charged for these times, from and to; `None`: for the whole month.
+    pub during: Option<Vec<(DateTime<Utc>, DateTime<Utc>)>>,
+}
+
+impl Discount {
+    fn concerns(&self, line: &Line) -> bool {
+        self.during.as_ref().is_none_or(|times| {
+            times.iter().any(|(from, to)| line.starts_at < *to && line.ends_at > *from)
+        })
+    }
 }
 
 /// A tax on top.
@@ -65,17 +75,23 @@ impl Bill {
             rate_micros,
             amount,
         };
-        let mut left = sum(&own);
+        // Of each line, what no discount has taken yet.
+        let mut left: Vec<i64> = own.iter().map(|line| line.amount).collect();
         let mut lines = own;
+        let own = lines.len();
         lines.extend(adjustments);
         let subtotal = sum(&lines);
         let mut discount = 0_i64;
-        for Discount { code, off } in discounts {
-            let (amount, rate, what) = match *off {
-                Off::Share(rate) => (part(left, rate), Some(rate), percent(rate)),
-                Off::Amount(amount) => (amount.min(left), None, currency.format(amount)),
+        for coupon in discounts {
+            let concerned: Vec<usize> = (0..own).filter(|i| coupon.concerns(&lines[*i])).collect();
+            let base: i64 = concerned.iter().map(|i| left[*i]).sum();
+            let (amount, rate, what) = match coupon.off {
+                Off::Share(rate) => (part(base, rate), Some(rate), percent(rate)),
+                Off::Amount(amount) => (amount.min(base), None, currency.format(amount)),
             };
             if amount > 0 {
+                take(&mut left, &concerned, base, amount);
+                let code = &coupon.code;
                 let description = format!("Coupon {code}: {what} off");
                 lines.push(line(
                     Kind::Discount,
@@ -84,7 +100,6 @@ impl Bill {
                     rate,
                     -amount,
                 ));
-                left -= amount;
                 discount += amount;
             }
         }
@@ -106,6 +121,17 @@ impl Bill {
     }
 }
 
+/// Takes an amount off the lines that it concerns, which come to `base`, from each by its part.
+fn take(left: &mut [i64], concerned: &[usize], base: i64, amount: i64) {
+    let (mut seen, mut taken) = (0, 0);
+    for i in concerned {
+        seen += left[*i];
+        let upto = half_up(i128::from(amount) * i128::from(seen), i128::from(base));
+        left[*i] -= upto - taken;
+        taken = upto;
+    }
+}
+
 fn sum(lines: &[Line]) -> i64 {
     lines.iter().map(|line| line.amount).sum()
 }
@@ -113,6 +139,16 @@ fn sum(lines: &[Line]) -> i64 {
 /// So many millionths of an amount, rounded half up.
 fn part(amount: i64, rate_micros: i64) -> i64 {
     half_up(i128::from(amount) * i128::from(rate_micros), i128::from(MICROS))
+}
+
+/// The millionths of a whole of a decimal in per cent, such as `8.875`: 0 to 100, with at most 4
+/// decimals.
+pub fn parse_percent(text: &str) -> Option<i64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let all = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let fine = (1..=3).contains(&whole.len()) && part.len() <= 4 && all(whole) && all(part);
+    let rate: i64 = fine.then(|| format!("{whole}{part:0<4}").parse().ok())??;
+    (rate <= MICROS).then_some(rate)
 }
 
 /// Millionths of a whole in per cent: `8.875 %`.
@@ -151,7 +187,7 @@ mod tests {
 
     #[test]
     fn discounts_come_off_the_months_own_lines_and_taxes_on_what_remains() {
-        let off = |code: &str, off| Discount { code: code.into(), off };
+        let off = |code: &str, off| Discount { code: code.into(), off, during: None };
         let half = off("HALF", Off::Share(500_000));
         let ten = off("TEN", Off::Amount(1_000));
         let vat = Tax { name: "VAT".into(), rate_micros: 190_000 };
@@ -168,6 +204,33 @@ mod tests {
             assert_eq!(bill.tax, (net * 19 + 50) / 100);
             assert_eq!(bill.total, net + bill.tax);
             assert_eq!(bill.total, sum(&bill.lines), "lines sum to the total");
+        }
+    }
+
+    #[test]
+    fn a_coupon_for_a_part_of_the_month_takes_off_what_that_part_costs() {
+        let at = |day: i64| DateTime::UNIX_EPOCH + chrono::TimeDelta::days(day);
+        let line = |from, to, amount| Line { starts_at: at(from), ends_at: at(to), ..own(amount) };
+        let lines = vec![line(0, 10, 3_000), line(10, 30, 7_000), line(10, 30, 1)];
+        let off = |off, during: Option<(i64, i64)>| Discount {
+            code: "SOME".into(),
+            off,
+            during: during.map(|(from, to)| vec![(at(from), at(to))]),
+        };
+        let half = Off::Share(500_000);
+        for (discounts, expected) in [
+            (vec![off(half, Some((0, 10)))], 1_500),
+            (vec![off(half, Some((10, 30)))], 3_501),
+            (vec![off(half, Some((40, 50)))], 0),
+            // Nothing is taken off twice.
+            (vec![off(Off::Share(1_000_000), Some((0, 10))), off(half, Some((0, 10)))], 3_000),
+            (vec![off(Off::Amount(5_000), Some((0, 10))), off(half, None)], 3_000 + 3_501),
+            (vec![off(half, None), off(half, Some((0, 10)))], 5_001 + 750),
+        ] {
+            let span = (at(0), at(30));
+            let bill = Bill::of(&Currency::default(), lines.clone(), vec![], &discounts, &[], span);
+            assert_eq!(bill.discount, expected, "{discounts:?}");
+            assert_eq!(bill.total, sum(&bill.lines));
         }
     }
 

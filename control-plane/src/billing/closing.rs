@@ -15,7 +15,7 @@ use super::invoice::settle::{self, By};
 use super::invoice::{Collector, Invoice, Status, store};
 use super::month::{self, Month};
 use super::price::{Kind, Line, Quantities};
-use super::{credit, dunning, late, notice, number, party};
+use super::{change, credit, dunning, late, notice, number, party};
 use crate::config::Billing;
 use crate::db::Tx;
 use crate::error::{Error, Result};
@@ -52,11 +52,8 @@ pub async fn close(
     };
     note(tx, workspace, period, invoice.as_ref(), &month, &bill).await?;
 
-    let held = workspaces::held(tx, workspace).await?;
-    if let (Some(mut held), Some(to)) = (held, subscription.next()) {
-        subscription::change(tx, &mut held, to, at).await?;
-        let entry = By::System("billing").entry("workspace.plan_changed", workspace);
-        tx.audit(entry.after(serde_json::json!({ "plan": to.plan, "version": to.version })));
+    if let Some(mut held) = workspaces::held(tx, workspace).await? {
+        change::carry_out(tx, settings, &mut held, at).await?;
     }
     let goes_on = subscription::goes_on(tx, workspace, at).await?;
     let next = goes_on.then(|| Period::containing(at).end());

@@ -5,6 +5,7 @@ use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, Utc};
 
 use super::bill::{Bill, Discount, Tax};
+use super::coupon;
 use super::party;
 use super::price::{self, Line, Quantities, Span};
 use super::tax;
@@ -51,17 +52,29 @@ pub async fn of(
     period: Period,
 ) -> Result<Month> {
     let segments = subscription::segments(tx, workspace, period.start(), period.end()).await?;
+    let quantities = quantities::of(tx, workspace, period).await?;
+    with(tx, settings, workspace, period, &segments, quantities).await
+}
+
+/// The month as it would be with these segments and quantities.
+pub async fn with(
+    tx: &mut Tx,
+    settings: &Billing,
+    workspace: &WorkspaceId,
+    period: Period,
+    segments: &[Segment],
+    quantities: Quantities,
+) -> Result<Month> {
     let began = subscription::began(tx, workspace).await?;
     let whole_from_the_start =
         began.filter(|_| !settings.prorate_first_month).is_some_and(|began| began > period.start());
-    let quantities = quantities::of(tx, workspace, period).await?;
     let customer = party::profile(tx, workspace).await?;
     let taxes = tax::of(tx, settings, &customer).await?;
     Ok(Month {
         period,
-        spans: spans(&segments, period, whole_from_the_start),
+        spans: spans(segments, period, whole_from_the_start),
         quantities,
-        discounts: vec![],
+        discounts: coupon::of(tx, workspace, period, segments).await?,
         taxes,
     })
 }

@@ -1,6 +1,8 @@
 //! The mails of billing: to those who look after the workspace's bill, with the invoice that they are
 //! about. Sending them is for `worker`.
 
+pub mod plan;
+
 use authsome_shared::id::WorkspaceId;
 
 use super::document::invoice::{day, month};

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::Stripe;
-use crate::billing::bill::Tax;
+use crate::billing::bill::{Tax, parse_percent};
 use crate::billing::money::Currency;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,7 @@ use crate::billing::money::Currency;
 pub struct Billing {
     pub currency: Currency,
     pub prorate_first_month: bool,
+    pub trial_days: u32,
     pub draft_minutes: u32,
     pub due_days: u32,
     pub reminder_days: Vec<u32>,
@@ -29,6 +30,7 @@ impl Default for Billing {
         Self {
             currency: Currency::default(),
             prorate_first_month: false,
+            trial_days: 0,
             draft_minutes: 60,
             due_days: 7,
             reminder_days: vec![0, 3, 7],
@@ -85,17 +87,7 @@ pub struct TaxRate {
 
 impl TaxRate {
     fn rate_micros(&self) -> Option<i64> {
-        Self::parse(&self.percent)
-    }
-
-    /// Of per cent as text, in millionths of the whole; `None` when it is none, above 100, or has
-    /// more than 4 decimals.
-    pub fn parse(percent: &str) -> Option<i64> {
-        let (whole, part) = percent.split_once('.').unwrap_or((percent, ""));
-        let all = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-        let fine = (1..=3).contains(&whole.len()) && part.len() <= 4 && all(whole) && all(part);
-        let rate: i64 = fine.then(|| format!("{whole}{part:0<4}").parse().ok())??;
-        (rate <= 1_000_000).then_some(rate)
+        parse_percent(&self.percent)
     }
 }
 
@@ -110,6 +102,7 @@ impl Billing {
         for reminder in &self.reminder_days {
             days("reminder_days", *reminder)?;
         }
+        ensure!(self.trial_days <= 730, "billing.trial_days must be at most 730");
         ensure!(self.draft_minutes <= 44_640, "billing.draft_minutes must be at most 44640");
         for (name, prefix) in [
             ("invoice_prefix", &self.invoice_prefix),

@@ -6,6 +6,7 @@ mod applications;
 mod audit;
 mod auth;
 mod billing_details;
+mod coupons;
 mod credit_notes;
 mod deliveries;
 mod documents;
@@ -16,6 +17,7 @@ mod members;
 mod payment_method;
 mod proxies;
 mod stripe;
+mod subscription;
 mod usage;
 mod webhooks;
 mod workspaces;
@@ -25,6 +27,12 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 pub use stripe::PATH as STRIPE_WEBHOOKS;
+
+/// Bodies that the command line reads and writes as the API does.
+pub use admin::coupons::{CouponBody, CreateCoupon};
+pub use admin::plans::{LimitsBody, PlanBody};
+pub use admin::versions::VersionBody;
+pub use invoices::InvoiceBody;
 
 /// Every operation, with its description.
 pub fn router() -> OpenApiRouter<App> {
@@ -136,4 +144,16 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(admin::invoices::create_charge, admin::invoices::list_charges))
         .routes(routes!(admin::invoices::delete_charge))
         .routes(routes!(admin::invoices::set_tax_exemption))
+        .routes(routes!(subscription::get_subscription))
+        .routes(routes!(subscription::change_plan))
+        .routes(routes!(subscription::cancel_plan_change))
+        .routes(routes!(subscription::preview_plan))
+        .routes(routes!(coupons::redeem_coupon, coupons::list_redeemed_coupons))
+        .routes(routes!(admin::versions::list_plan_versions))
+        .routes(routes!(admin::versions::get_plan_version))
+        .routes(routes!(admin::versions::move_workspaces))
+        .routes(routes!(admin::trials::start_trial, admin::trials::end_trial))
+        .routes(routes!(admin::coupons::create_coupon, admin::coupons::list_coupons))
+        .routes(routes!(admin::coupons::get_coupon, admin::coupons::disable_coupon))
+        .routes(routes!(admin::coupons::remove_coupon))
 }

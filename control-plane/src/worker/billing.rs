@@ -1,6 +1,7 @@
-//! Closes months, issues drafts, charges late usage and reminds, as each falls due: every workspace
-//! in a transaction of its own, so that one that fails holds up no other, and a crash in the middle
-//! leaves the rest for the next run. Any number of replicas may run it at once.
+//! Closes months, issues drafts, charges late usage, reminds, and tells of trials that end, as each
+//! falls due: every workspace in a transaction of its own, so that one that fails holds up no other,
+//! and a crash in the middle leaves the rest for the next run. Any number of replicas may run it at
+//! once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::LONGEST_SLEEP;
 use crate::app::App;
 use crate::billing::invoice::{Collector, store};
 use crate::billing::stripe::collect;
-use crate::billing::{closing, dunning, late};
+use crate::billing::{closing, dunning, late, trial};
 use crate::error::{Error, Result};
 use crate::period::Period;
 use crate::workspaces::subscription;
@@ -59,6 +60,7 @@ pub async fn run(app: &App) -> Result<usize> {
         steps += close_months(app, &mut failed).await?;
         steps += issue_drafts(app, &mut failed).await?;
         steps += remind(app, &mut failed).await?;
+        steps += tell_of_trials(app, &mut failed).await?;
         if steps == before {
             return Ok(steps);
         }
@@ -131,6 +133,22 @@ async fn remind(app: &App, failed: &mut BTreeSet<String>) -> Result<usize> {
             Ok(tx.commit().await?)
         };
         steps += count(done.await, format!("remind {id}"), failed);
+    }
+    Ok(steps)
+}
+
+async fn tell_of_trials(app: &App, failed: &mut BTreeSet<String>) -> Result<usize> {
+    let mut tx = app.db.read().await?;
+    let due = trial::due(&mut tx, BATCH).await?;
+    drop(tx);
+    let mut steps = 0;
+    for workspace in due {
+        let mut tx = app.db.write().await?;
+        let done = async {
+            trial::tell(&mut tx, &workspace).await?;
+            Ok(tx.commit().await?)
+        };
+        steps += count(done.await, format!("trial {workspace}"), failed);
     }
     Ok(steps)
 }

@@ -11,6 +11,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
 
 use super::limits::Overrides;
+use super::subscription::{Moved, When};
 use super::{
     NOT_FOUND, Plan, Status, SuspendedBy, VersionOf, Workspace, plan, publish, store, subscription,
 };
@@ -21,7 +22,7 @@ use crate::error::{Checks, Error, Result};
 use crate::jobs::{self, Job};
 use crate::page::{Page, PageParams};
 use crate::text::pattern;
-use crate::{fetch_all, fetch_one, fetch_optional};
+use crate::{fetch_all, fetch_one, fetch_optional, revisions};
 
 /// Workspaces published in one revision.
 pub const BATCH: i64 = 500;
@@ -101,11 +102,14 @@ pub struct TermsChange {
     pub plan: Option<Plan>,
     /// Of the plan; its current one when the plan changes.
     pub version: Option<i64>,
-    /// Replaces all overrides.
+    /// When plan and version change.
+    pub when: When,
+    /// Replaces all overrides, at once.
     pub limits: Option<Overrides>,
 }
 
-/// Gives the workspace another plan, or limits of its own; proxies hold them at once.
+/// Gives the workspace another plan, or limits of its own; proxies hold them at once. A plan that is
+/// to come at the end of the month is only noted.
 pub async fn change(
     tx: &mut Tx,
     access: &PlatformAccess,
@@ -114,11 +118,11 @@ pub async fn change(
 ) -> Result<Owned> {
     let mut owned = get(tx, access, id).await?;
     let before = terms(&owned.workspace);
-    let before_version = owned.workspace.version();
     if let Some(limits) = &change.limits {
         limits.check()?;
     }
     let workspace = &mut owned.workspace;
+    let changes_plan = change.plan.is_some() || change.version.is_some();
     let version = match (change.plan, change.version) {
         (None, None) => workspace.version(),
         (plan, Some(version)) => {
@@ -128,6 +132,16 @@ pub async fn change(
         (Some(plan), None) if plan == workspace.plan => workspace.version(),
         (Some(plan), None) => plan::current(tx, plan).await?.of(),
     };
+    if change.when == When::PeriodEnd {
+        let mut checks = Checks::default();
+        let alone = changes_plan && change.limits.is_none();
+        let rule = "`when` is for `plan` and `version`: `limits` change at once, in a request of \
+             their own";
+        checks.check(alone, "when", rule);
+        checks.finish()?;
+        plan_ahead(tx, access, workspace, version).await?;
+        return Ok(owned);
+    }
     workspace.plan = version.plan;
     workspace.plan_version = version.version;
     if let Some(limits) = change.limits {
@@ -137,7 +151,7 @@ pub async fn change(
     workspace.updated_at = now;
     store::update(tx, workspace).await?;
     if workspace.status != Status::Deleted {
-        if version != before_version {
+        if changes_plan {
             subscription::schedule(tx, id, None).await?;
         }
         subscription::move_to(tx, workspace, now).await?;
@@ -146,6 +160,27 @@ pub async fn change(
     tx.audit(entry.change(before, terms(workspace)));
     publish(tx, workspace).await?;
     Ok(owned)
+}
+
+/// The plan that it has already takes back what was planned.
+async fn plan_ahead(
+    tx: &mut Tx,
+    access: &PlatformAccess,
+    workspace: &Workspace,
+    to: VersionOf,
+) -> Result<()> {
+    let id = &workspace.id;
+    if workspace.status == Status::Deleted {
+        let message = "The workspace is deleted: its subscription has ended";
+        return Err(Error::Conflict(Code::InvalidState, message.into()));
+    }
+    let before = subscription::of(tx, id).await?.planned().map(|planned| planned.to);
+    let planned = (to != workspace.version()).then_some(to);
+    subscription::schedule(tx, id, planned).await?;
+    let entry = access.audit("workspace.plan_change_planned").in_workspace(id);
+    let entry = entry.on("workspace", id);
+    tx.audit(entry.change(json!({ "planned": before }), json!({ "planned": planned })));
+    Ok(())
 }
 
 /// What the audit log says of its terms.
@@ -248,7 +283,88 @@ pub async fn publish_version(
     Ok(added)
 }
 
-/// Who changes plans.
+/// Whom to move to a version of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// Everybody who has, or is about to have, a version that was not agreed with them alone.
+    All,
+    These(Vec<WorkspaceId>),
+}
+
+/// Workspaces that can be named in one move.
+pub const MOST_NAMED: usize = 100;
+
+/// Moves workspaces of the plan to a version of it: those named at once, all by a job. Answers how
+/// many that concerns.
+pub async fn move_to_version(
+    tx: &mut Tx,
+    access: &PlatformAccess,
+    to: VersionOf,
+    whom: &Whom,
+    when: When,
+) -> Result<i64> {
+    let version = plan::version_of(tx, to).await?;
+    let at = (when == When::Now).then_some(tx.now());
+    let entry = access.audit("plan.workspaces_moved").on("plan", to.plan.as_str());
+    tx.audit(
+        entry.after(json!({ "version": to.version, "when": when, "all": *whom == Whom::All })),
+    );
+    let ids = match whom {
+        Whom::All if version.private => {
+            let message = "The version is private: name the workspaces that it was agreed with";
+            return Err(Error::Conflict(Code::InvalidState, message.into()));
+        }
+        Whom::All => {
+            jobs::enqueue(tx, &Job::MoveSubscriptions { to, at, after: None }).await?;
+            return plan::workspaces_off(tx, to).await;
+        }
+        Whom::These(ids) => ids,
+    };
+    let mut checks = Checks::default();
+    let few = (1..=MOST_NAMED).contains(&ids.len());
+    checks.check(few, "workspaceIds", format!("`workspaceIds` must be 1 to {MOST_NAMED}"));
+    checks.finish()?;
+    // In one order, so that two moves can't wait for each other.
+    let mut ordered: Vec<_> = ids.iter().enumerate().collect();
+    ordered.sort_by_key(|(_, id)| *id);
+    ordered.dedup_by_key(|(_, id)| *id);
+    let (mut concerned, mut changes) = (0, Vec::new());
+    for (position, id) in ordered {
+        let field = format!("workspaceIds[{position}]");
+        let Some(mut workspace) = super::held(tx, id).await? else {
+            return Err(Error::invalid(
+                field,
+                "invalid_value",
+                format!("There is no workspace {id}"),
+            ));
+        };
+        if workspace.plan != to.plan {
+            let (has, plan) = (workspace.plan.as_str(), to.plan.as_str());
+            let message = format!("{id} is on the {has} plan, not on {plan}");
+            return Err(Error::invalid(field, "invalid_value", message));
+        }
+        let before = workspace.version();
+        match subscription::move_one(tx, &mut workspace, to, &version.limits.0, at).await? {
+            Moved::Not => continue,
+            Moved::Planned => {}
+            Moved::Now(change) => changes.push(change),
+        }
+        concerned += 1;
+        let action = match when {
+            When::Now => "workspace.plan_changed",
+            When::PeriodEnd => "workspace.plan_change_planned",
+        };
+        let entry = access.audit(action).in_workspace(id).on("workspace", id);
+        tx.audit(entry.change(json!(before), json!(to)));
+    }
+    // Last: whoever publishes waits for all others who do.
+    if !changes.is_empty() {
+        revisions::append(tx, changes).await?;
+    }
+    Ok(concerned)
+}
+
+/// Who changes plans and coupons.
 #[derive(Debug, Clone, Copy)]
 pub enum By<'a> {
     Admin(&'a PlatformAccess),
@@ -256,7 +372,7 @@ pub enum By<'a> {
 }
 
 impl By<'_> {
-    fn audit(&self, action: &'static str) -> Entry {
+    pub(crate) fn audit(&self, action: &'static str) -> Entry {
         match self {
             Self::Admin(access) => access.audit(action),
             Self::CommandLine => Entry::by_operator("cli", action),

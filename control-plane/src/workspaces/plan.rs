@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use authsome_shared::snapshot::RateLimit;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
@@ -235,6 +235,13 @@ impl Version {
     pub fn of(&self) -> VersionOf {
         VersionOf { plan: self.plan, version: self.version }
     }
+
+    /// Until when whoever first chooses it at `at` has it free of charge: what costs nothing, and
+    /// what is agreed by contract, is not tried.
+    pub fn trial(&self, days: u32, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let tried = days > 0 && self.limits.0.fee_minor > 0 && self.plan != Plan::Enterprise;
+        tried.then(|| at + TimeDelta::days(days.into()))
+    }
 }
 
 /// Names a version of a plan.
@@ -310,6 +317,33 @@ pub async fn versions(tx: &mut Tx, plan: Plan, page: PageParams) -> Result<Page<
         .bind(page.offset())
     )?;
     Ok(page.of(rows, total).map(|row| (row.version, row.workspaces)))
+}
+
+/// How many workspaces have a version.
+pub async fn workspaces_on(tx: &mut Tx, of: VersionOf) -> Result<i64> {
+    let (count,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as("select count(*) from workspaces where plan = $1 and plan_version = $2")
+            .bind(of.plan)
+            .bind(of.version)
+    )?;
+    Ok(count)
+}
+
+/// How many workspaces of the plan have another version that was not agreed with them alone.
+pub async fn workspaces_off(tx: &mut Tx, of: VersionOf) -> Result<i64> {
+    let (count,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as(
+            "select count(*) from workspaces join plan_versions \
+             on plan_versions.plan = workspaces.plan \
+             and plan_versions.version = workspaces.plan_version \
+             where workspaces.plan = $1 and workspaces.plan_version <> $2 and not private"
+        )
+        .bind(of.plan)
+        .bind(of.version)
+    )?;
+    Ok(count)
 }
 
 /// Adds a version; one that is not private is what new subscriptions get from now on.

@@ -3,21 +3,40 @@
 //! month is charged by; this file moves them in step with the workspace's row and publishes what
 //! holds to the proxies. What a month costs, and when one is closed: `billing`.
 //!
-//! A subscription ends with its workspace's deletion and begins anew with its restoration.
+//! A subscription ends with its workspace's deletion and begins anew with its restoration. What is
+//! planned for the end of a month: `planned`; many subscriptions moved at once: `moving`.
+
+mod moving;
+pub mod planned;
 
 use authsome_shared::id::WorkspaceId;
-use authsome_shared::snapshot::Change;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
+use utoipa::ToSchema;
 
 use super::limits::Overrides;
-use super::plan::{self, Limits, Plan, VersionOf};
+use super::plan::{Limits, Plan, VersionOf};
 use super::{Workspace, publish, store};
 use crate::db::Tx;
 use crate::error::{Error, Result};
 use crate::period::Period;
-use crate::{execute, fetch_all, fetch_one, fetch_optional, revisions};
+use crate::{execute, fetch_all, fetch_one, fetch_optional};
+pub use moving::{Moved, move_all, move_one};
+pub use planned::{Planned, schedule};
+
+/// When a change of plan takes effect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PlanChangeTime)]
+pub enum When {
+    /// At once; the month is prorated by the second.
+    #[default]
+    Now,
+    /// At the end of the month.
+    PeriodEnd,
+}
 
 /// What is to come.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -26,15 +45,24 @@ pub struct Subscription {
     /// The end of the month that is closed next; `None`: it has ended, and every month is closed.
     pub next_close_at: Option<DateTime<Utc>>,
     pub trial_ends_at: Option<DateTime<Utc>>,
+    /// The end of a trial that was told of.
+    pub trial_told_for: Option<DateTime<Utc>>,
     next_plan: Option<Plan>,
     next_version: Option<i64>,
+    next_at: Option<DateTime<Utc>>,
+    next_by_customer: bool,
+    next_fallback: Option<i64>,
 }
 
 impl Subscription {
-    /// What it changes to at the end of the month.
-    pub fn next(&self) -> Option<VersionOf> {
-        let (plan, version) = (self.next_plan?, self.next_version?);
-        Some(VersionOf { plan, version })
+    /// What it changes to at the end of a month.
+    pub fn planned(&self) -> Option<Planned> {
+        Some(Planned {
+            to: VersionOf { plan: self.next_plan?, version: self.next_version? },
+            at: self.next_at?,
+            by_customer: self.next_by_customer,
+            fallback: self.next_fallback,
+        })
     }
 }
 
@@ -127,34 +155,32 @@ pub async fn goes_on(tx: &mut Tx, id: &WorkspaceId, at: DateTime<Utc>) -> Result
     Ok(segments > 0)
 }
 
-/// Begins the subscription of a new workspace.
-pub(super) async fn begin(tx: &mut Tx, workspace: &Workspace) -> Result<()> {
+/// Begins the subscription of a new workspace, free of charge until `trial_until`.
+pub(super) async fn begin(
+    tx: &mut Tx,
+    workspace: &Workspace,
+    trial_until: Option<DateTime<Utc>>,
+) -> Result<()> {
     let now = tx.now();
     execute!(
         tx,
         sqlx::query(
-            "insert into subscriptions (workspace_id, next_close_at, created_at, updated_at) \
-             values ($1, $2, $3, $3)"
+            "insert into subscriptions (workspace_id, next_close_at, trial_ends_at, \
+             next_by_customer, created_at, updated_at) values ($1, $2, $3, $4, $5, $5)"
         )
         .bind(&workspace.id)
         .bind(Period::containing(now).end())
+        .bind(trial_until)
+        .bind(false)
         .bind(now)
     )?;
-    open(tx, workspace, now, None).await
+    open(tx, workspace, now, trial_until).await
 }
 
 /// Ends it, with the workspace's deletion.
 pub(super) async fn end(tx: &mut Tx, id: &WorkspaceId) -> Result<()> {
+    planned::put(tx, id, None).await?;
     let now = tx.now();
-    execute!(
-        tx,
-        sqlx::query(
-            "update subscriptions set next_plan = null, next_version = null, updated_at = $2 \
-             where workspace_id = $1"
-        )
-        .bind(id)
-        .bind(now)
-    )?;
     let at = boundary(tx, id, now).await?;
     shut(tx, id, at).await
 }
@@ -195,42 +221,81 @@ pub async fn change(
     publish(tx, workspace).await
 }
 
-/// Lets it change at the end of the month, or not.
-pub async fn schedule(tx: &mut Tx, id: &WorkspaceId, to: Option<VersionOf>) -> Result<()> {
-    let now = tx.now();
-    execute!(
-        tx,
-        sqlx::query(
-            "update subscriptions set next_plan = $2, next_version = $3, updated_at = $4 \
-             where workspace_id = $1"
-        )
-        .bind(id)
-        .bind(to.map(|to| to.plan))
-        .bind(to.map(|to| to.version))
-        .bind(now)
-    )?;
-    Ok(())
-}
-
 /// Free of charge until `until`, from now on; `None` ends a trial now.
 pub async fn try_until(
     tx: &mut Tx,
     workspace: &Workspace,
     until: Option<DateTime<Utc>>,
 ) -> Result<()> {
+    set_trial(tx, &workspace.id, until).await?;
+    let now = tx.now();
+    let at = boundary(tx, &workspace.id, now).await?;
+    shut(tx, &workspace.id, at).await?;
+    open(tx, workspace, at, until).await
+}
+
+/// Whatever it moves to from here on is free of charge until then.
+pub async fn set_trial(tx: &mut Tx, id: &WorkspaceId, until: Option<DateTime<Utc>>) -> Result<()> {
     let now = tx.now();
     execute!(
         tx,
         sqlx::query(
             "update subscriptions set trial_ends_at = $2, updated_at = $3 where workspace_id = $1"
         )
-        .bind(&workspace.id)
+        .bind(id)
         .bind(until)
         .bind(now)
     )?;
-    let at = boundary(tx, &workspace.id, now).await?;
-    shut(tx, &workspace.id, at).await?;
-    open(tx, workspace, at, until).await
+    Ok(())
+}
+
+/// Was any of its time a trial?
+pub async fn had_trial(tx: &mut Tx, id: &WorkspaceId) -> Result<bool> {
+    let (trials,): (i64,) = fetch_one!(
+        tx,
+        sqlx::query_as(
+            "select (select count(*) from subscriptions \
+             where workspace_id = $1 and trial_ends_at is not null) \
+             + (select count(*) from subscription_segments \
+             where workspace_id = $1 and trial_until is not null)"
+        )
+        .bind(id)
+    )?;
+    Ok(trials > 0)
+}
+
+/// Those whose trial ends after now and by `until`, and that were not told of it.
+pub async fn trials_ending(
+    tx: &mut Tx,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<WorkspaceId>> {
+    let now = tx.now();
+    let rows: Vec<(WorkspaceId,)> = fetch_all!(
+        tx,
+        sqlx::query_as(
+            "select workspace_id from subscriptions where trial_ends_at > $1 \
+             and trial_ends_at <= $2 \
+             and (trial_told_for is null or trial_told_for <> trial_ends_at) \
+             order by trial_ends_at, workspace_id limit $3"
+        )
+        .bind(now)
+        .bind(until)
+        .bind(limit)
+    )?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// It was told of when its trial ends.
+pub async fn note_trial_told(tx: &mut Tx, id: &WorkspaceId) -> Result<()> {
+    execute!(
+        tx,
+        sqlx::query(
+            "update subscriptions set trial_told_for = trial_ends_at where workspace_id = $1"
+        )
+        .bind(id)
+    )?;
+    Ok(())
 }
 
 /// Which month is closed next.
@@ -326,59 +391,4 @@ async fn open(
         .bind(trial_until.filter(|until| *until > at))
     )?;
     Ok(())
-}
-
-/// Moves up to `limit` workspaces of a plan, whose ids come after `after` and whose version was not
-/// agreed with them alone, to a version as of `at`, or, without it, at the end of their month.
-/// Answers the last one's id if there may be more.
-pub async fn move_all(
-    tx: &mut Tx,
-    to: VersionOf,
-    at: Option<DateTime<Utc>>,
-    after: Option<&WorkspaceId>,
-    limit: i64,
-) -> Result<Option<WorkspaceId>> {
-    let select = format!(
-        "select workspaces.* from workspaces where plan = $1 and id > $2 \
-         and exists (select 1 from plan_versions where plan_versions.plan = workspaces.plan \
-         and plan_versions.version = workspaces.plan_version and not private) \
-         order by id limit $3{}",
-        tx.for_update()
-    );
-    let workspaces: Vec<Workspace> = fetch_all!(
-        tx,
-        sqlx::query_as(AssertSqlSafe(select.clone()))
-            .bind(to.plan)
-            .bind(after.map_or("", WorkspaceId::as_str))
-            .bind(limit)
-    )?;
-    let full = i64::try_from(workspaces.len()) == Ok(limit);
-    let last = workspaces.last().map(|workspace| workspace.id.clone());
-    let limits = plan::version_of(tx, to).await?.limits.0;
-    let mut changes = Vec::new();
-    for mut workspace in workspaces {
-        if workspace.plan_version == to.version {
-            continue;
-        }
-        let Some(at) = at else {
-            // Whoever is about to leave the plan leaves it.
-            let next = of(tx, &workspace.id).await?.next();
-            if next.is_none_or(|next| next.plan == to.plan) {
-                schedule(tx, &workspace.id, Some(to)).await?;
-            }
-            continue;
-        };
-        workspace.plan_version = to.version;
-        workspace.updated_at = tx.now();
-        store::update(tx, &workspace).await?;
-        if workspace.deleted_at.is_none() {
-            move_to(tx, &workspace, at).await?;
-        }
-        let limits = limits.clone().with(&workspace.limits.0);
-        changes.push(Change::Workspace(workspace.to_wire(&limits)));
-    }
-    if !changes.is_empty() {
-        revisions::append(tx, changes).await?;
-    }
-    Ok(last.filter(|_| full))
 }

@@ -3,22 +3,38 @@
 mod closing;
 mod collect;
 mod collect_faults;
+mod coupons;
 mod credit;
 mod dunning;
 mod late;
 mod notice;
+mod plans;
 mod reconciliation;
 mod tax;
+mod trials;
 mod year;
 
 use authsome_control_plane::billing::invoice::settle::By;
 use authsome_control_plane::billing::invoice::{Filter, Invoice, StoredLine, settle, store};
+use authsome_control_plane::billing::reconciliation as again;
+use authsome_control_plane::config::Config;
 use authsome_control_plane::execute;
 use authsome_control_plane::page::PageParams;
+use authsome_control_plane::period::Period;
 use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, Utc};
 
 use crate::support::{Client, TestApp};
+
+/// A control plane whose sign-ins outlive all turns of the clock.
+async fn patient(change: impl FnOnce(&mut Config)) -> TestApp {
+    TestApp::with(|config| {
+        config.identity.access_token_seconds = 366 * 86_400;
+        config.identity.refresh_token_days = 366;
+        change(config);
+    })
+    .await
+}
 
 /// An owner with a workspace on a plan.
 async fn subscriber(app: &TestApp, plan: &str) -> (Client, WorkspaceId) {
@@ -104,4 +120,13 @@ async fn events(app: &TestApp) -> Vec<String> {
     )
     .unwrap();
     rows.into_iter().map(|(kind,)| kind).collect()
+}
+
+/// A month of a workspace, added up again, but for end users, whom these tests only count.
+async fn assert_adds_up(app: &TestApp, workspace: &WorkspaceId, period: &str) {
+    let period = Period::parse(period).unwrap();
+    let reports = again::of_platform(&app.app, period, Some(workspace)).await.unwrap();
+    let mut differences: Vec<_> = reports.iter().flat_map(|report| &report.differences).collect();
+    differences.retain(|difference| difference.what != "mau.counted");
+    assert!(differences.is_empty(), "{period}: {differences:?}");
 }

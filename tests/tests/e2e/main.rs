@@ -21,6 +21,7 @@ mod limits;
 mod mail;
 mod oauth;
 mod operations;
+mod plans;
 mod quickstart;
 mod revocation;
 mod rotation;

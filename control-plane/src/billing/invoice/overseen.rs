@@ -29,7 +29,7 @@ pub async fn get(tx: &mut Tx, _: &PlatformAccess, id: &InvoiceId) -> Result<Invo
 /// The money has come; `reference` tells how, such as a bank's.
 pub async fn pay(
     tx: &mut Tx,
-    access: &PlatformAccess,
+    by: By<'_>,
     id: &InvoiceId,
     reference: Option<&str>,
 ) -> Result<Invoice> {
@@ -39,22 +39,17 @@ pub async fn pay(
         checks.name("reference", reference);
         checks.finish()?;
     }
-    settle::paid(tx, By::Operator(access), id, reference).await
+    settle::paid(tx, by, id, reference).await
 }
 
 /// It was a mistake.
-pub async fn void(
-    tx: &mut Tx,
-    access: &PlatformAccess,
-    id: &InvoiceId,
-    reason: &str,
-) -> Result<Invoice> {
+pub async fn void(tx: &mut Tx, by: By<'_>, id: &InvoiceId, reason: &str) -> Result<Invoice> {
     let reason = reason.trim();
     let mut checks = Checks::default();
     let fine = (1..=500).contains(&reason.chars().count()) && !reason.chars().any(char::is_control);
     checks.check(fine, "reason", "`reason` must have 1 to 500 printable characters");
     checks.finish()?;
-    settle::void(tx, By::Operator(access), id, reason).await
+    settle::void(tx, by, id, reason).await
 }
 
 /// Credits so much, or all that is left of the invoice.

@@ -9,8 +9,8 @@ use super::client::Form;
 use super::object::HasId;
 use super::{Stripe, client};
 use crate::app::App;
+use crate::billing::bill::parse_percent;
 use crate::billing::tax::{self, Rate};
-use crate::config::TaxRate;
 use crate::error::Result;
 
 #[derive(Debug, Deserialize)]
@@ -50,7 +50,7 @@ async fn active(stripe: &Stripe) -> Result<Vec<Rate>, client::Failure> {
 fn taken_up(theirs: Theirs) -> Option<Rate> {
     let percent = theirs.percentage.to_string();
     let percent = percent.strip_suffix(".0").unwrap_or(&percent);
-    let rate_micros = TaxRate::parse(percent);
+    let rate_micros = parse_percent(percent);
     let flat = theirs.rate_type.as_deref().is_some_and(|kind| kind != "percentage");
     let (Some(rate_micros), false, false) = (rate_micros, theirs.inclusive, flat) else {
         tracing::warn!(rate = theirs.id, percent, "a tax rate of Stripe's can't be put on top");

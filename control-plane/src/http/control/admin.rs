@@ -1,11 +1,14 @@
 //! The platform's own operations, for its admins (`/control/v1/admin`): 403 for everybody else. Being
 //! an admin opens no workspace.
 
+pub mod coupons;
 pub mod invoices;
 pub mod meters;
 pub mod plans;
 pub mod proxies;
+pub mod trials;
 pub mod users;
+pub mod versions;
 pub mod workspaces;
 
 use crate::error::{Error, Result};

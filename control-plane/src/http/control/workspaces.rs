@@ -103,7 +103,8 @@ pub async fn create_workspace(
 ) -> Result<Response> {
     let CreateWorkspace { name, slug, plan, metadata } = input;
     let mut tx = idempotency::begin(&app).await?;
-    let new = NewWorkspace { name, slug, plan, metadata };
+    let trial_days = app.config.billing.trial_days;
+    let new = NewWorkspace { name, slug, plan, metadata, trial_days };
     let workspace = workspaces::create(&mut tx, &actor, new).await?;
     idempotency::answer(tx, &app, StatusCode::CREATED, WorkspaceBody::from(workspace)).await
 }

@@ -3,8 +3,13 @@
 //! operation fails the test until it has its row.
 
 use authsome_control_plane::actor::Role;
+use authsome_control_plane::billing::bill::Off;
+use authsome_control_plane::billing::coupon::{self, NewCoupon};
 use authsome_control_plane::execute;
+use authsome_control_plane::workspaces::admin::By;
+use authsome_control_plane::workspaces::subscription;
 use axum::http::Method;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::openapi::operations;
@@ -142,6 +147,22 @@ const TABLE: &[(&str, Expected)] = &[
     ("list_charges", PLATFORM_ADMINS),
     ("delete_charge", PLATFORM_ADMINS),
     ("set_tax_exemption", PLATFORM_ADMINS),
+    ("get_subscription", [200, 200, 200, 200, 403, 404, 401]),
+    ("change_plan", [200, 200, 403, 200, 403, 404, 401]),
+    ("cancel_plan_change", [204, 204, 403, 204, 403, 404, 401]),
+    ("preview_plan", [200, 200, 200, 200, 403, 404, 401]),
+    ("redeem_coupon", [201, 201, 403, 201, 403, 404, 401]),
+    ("list_redeemed_coupons", [200, 200, 200, 200, 403, 404, 401]),
+    ("list_plan_versions", PLATFORM_ADMINS),
+    ("get_plan_version", PLATFORM_ADMINS),
+    ("move_workspaces", PLATFORM_ADMINS),
+    ("start_trial", PLATFORM_ADMINS),
+    ("end_trial", PLATFORM_ADMINS),
+    ("create_coupon", PLATFORM_ADMINS),
+    ("list_coupons", PLATFORM_ADMINS),
+    ("get_coupon", PLATFORM_ADMINS),
+    ("disable_coupon", PLATFORM_ADMINS),
+    ("remove_coupon", PLATFORM_ADMINS),
 ];
 
 /// What is open to the platform's admins is open to them alone, and nothing else is because of it:
@@ -179,6 +200,16 @@ const ADMIN_TABLE: &[(&str, u16)] = &[
     ("list_charges", 200),
     ("delete_charge", 204),
     ("set_tax_exemption", 200),
+    ("list_plan_versions", 200),
+    ("get_plan_version", 200),
+    ("move_workspaces", 202),
+    ("start_trial", 200),
+    ("end_trial", 204),
+    ("create_coupon", 201),
+    ("list_coupons", 200),
+    ("get_coupon", 200),
+    ("disable_coupon", 204),
+    ("remove_coupon", 204),
 ];
 
 /// Expected status of a platform admin who is not a member.
@@ -200,6 +231,7 @@ pub struct Scene {
     invoice: Option<String>,
     credit_note: Option<String>,
     charge: Option<String>,
+    coupon: Option<String>,
 }
 
 impl Scene {
@@ -225,6 +257,7 @@ impl Scene {
             invoice: None,
             credit_note: None,
             charge: None,
+            coupon: None,
         };
         if path.contains("{applicationId}") || id == "report_storage" {
             let application = owner.application(&scene.workspace, json!({})).await;
@@ -252,7 +285,34 @@ impl Scene {
             }
             scene.webhook = Some(webhook);
         }
+        let workspace = format!("/control/v1/workspaces/{}", scene.workspace);
+        if path.contains("{code}") || id == "redeem_coupon" {
+            let code = scene.workspace.clone();
+            let off = Off::Share(500_000);
+            let (months, max_redemptions, redeem_by) = (None, None, None);
+            let plans = vec![];
+            let new = NewCoupon { code, off, months, max_redemptions, redeem_by, plans };
+            let mut tx = app.write().await;
+            let made = coupon::create(&mut tx, &By::CommandLine, new).await.unwrap();
+            tx.commit().await.unwrap();
+            scene.coupon = Some(made.code);
+        }
         match id {
+            "remove_coupon" => {
+                let body = json!({ "code": scene.coupon });
+                owner.post(&format!("{workspace}/coupons"), body).await.is(201);
+            }
+            "cancel_plan_change" => {
+                let body = json!({ "plan": "free", "when": "period_end" });
+                owner.post(&format!("{workspace}/plan"), body).await.is(200);
+            }
+            "end_trial" => {
+                let mut tx = app.write().await;
+                let until = Some(app.now() + TimeDelta::days(1));
+                let id = scene.workspace.parse().unwrap();
+                subscription::set_trial(&mut tx, &id, until).await.unwrap();
+                tx.commit().await.unwrap();
+            }
             "restore_workspace" => {
                 let path = format!("/control/v1/workspaces/{}", scene.workspace);
                 owner.delete(&path).await.is(204);
@@ -330,6 +390,8 @@ impl Scene {
             .replace("{creditNoteId}", &part(&self.credit_note))
             .replace("{chargeId}", &part(&self.charge))
             .replace("{plan}", "enterprise")
+            .replace("{version}", "1")
+            .replace("{code}", &part(&self.coupon))
             // What no scene has.
             .replace("{sessionId}", "ses_none")
             .replace("{identityId}", "idn_none")
@@ -393,6 +455,11 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "void_invoice" | "issue_credit_note" => json!({ "reason": "Because" }),
         "create_charge" => json!({ "amount": 12.5, "description": "Help" }),
         "set_tax_exemption" => json!({ "taxExempt": "exempt" }),
+        "change_plan" | "preview_plan" => json!({ "plan": "free" }),
+        "redeem_coupon" => json!({ "code": "{code}" }),
+        "create_coupon" => json!({ "code": format!("NEW{n}"), "percentOff": 10 }),
+        "start_trial" => json!({ "days": 14 }),
+        "move_workspaces" => json!({ "all": true }),
         _ => json!({}),
     }
 }
@@ -412,6 +479,7 @@ async fn every_operation_is_open_to_exactly_these() {
         config.api.limits = false;
         config.identity.logins_per_minute = 1_000;
         config.identity.mail_tokens_per_minute = 1_000;
+        config.identity.access_token_seconds = 86_400;
     })
     .await;
     app.leave_jobs();
@@ -437,6 +505,8 @@ async fn every_operation_is_open_to_exactly_these() {
         let Some((_, expected)) = TABLE.iter().find(|(name, _)| *name == id) else {
             panic!("{id} has no row in the access table: who may call it?");
         };
+        // So many calls in one minute are refused.
+        app.advance(TimeDelta::minutes(1));
         // A suspended member is a stranger.
         let further = [expected[5], of_platform_admin(&id, expected)];
         for (n, status) in expected.iter().chain(&further).enumerate() {

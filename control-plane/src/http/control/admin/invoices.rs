@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::billing::document::invoice::{Texts, document};
+use crate::billing::invoice::settle::By;
 use crate::billing::invoice::store::PendingItem;
 use crate::billing::invoice::{Filter, Status, overseen, whole};
 use crate::billing::money::Currency;
@@ -147,7 +148,7 @@ pub async fn pay_invoice(
 ) -> Result<Response> {
     let PayInvoice { reference } = input.map(|Json(input)| input).unwrap_or_default();
     let mut tx = idempotency::begin(&app).await?;
-    let invoice = overseen::pay(&mut tx, &access, &id, reference.as_deref()).await?;
+    let invoice = overseen::pay(&mut tx, By::Operator(&access), &id, reference.as_deref()).await?;
     idempotency::answer(tx, &app, StatusCode::OK, InvoiceBody::new(&app, invoice)).await
 }
 
@@ -177,7 +178,7 @@ pub async fn void_invoice(
     Json(input): Json<VoidInvoice>,
 ) -> Result<Response> {
     let mut tx = idempotency::begin(&app).await?;
-    let invoice = overseen::void(&mut tx, &access, &id, &input.reason).await?;
+    let invoice = overseen::void(&mut tx, By::Operator(&access), &id, &input.reason).await?;
     idempotency::answer(tx, &app, StatusCode::OK, InvoiceBody::new(&app, invoice)).await
 }
 

@@ -63,7 +63,7 @@ pub struct PlanBody {
 }
 
 impl PlanBody {
-    fn new(version: plan::Version) -> Self {
+    pub fn new(version: plan::Version) -> Self {
         // Unlike a request it may have fields that an older client does not know.
         let LimitsBody {
             fee_minor,

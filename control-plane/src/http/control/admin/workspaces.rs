@@ -13,6 +13,7 @@ use super::searched;
 use crate::actor::PlatformAccess;
 use crate::app::App;
 use crate::applications::config::RateLimitConfig;
+use crate::billing::change;
 use crate::db::Tx;
 use crate::error::{Error, Result, Violation};
 use crate::http::extract::{Json, Path, Query};
@@ -22,6 +23,7 @@ use crate::http::session::PlatformAdmin;
 use crate::metering::usage;
 use crate::page::{self, Page, PageParams};
 use crate::workspaces::admin::{self, Filter, Owned, TermsChange};
+use crate::workspaces::subscription::When;
 use crate::workspaces::{Limits, Overrides, Plan, Status, SuspendedBy, limits, member};
 use crate::{applications, keys};
 
@@ -281,6 +283,8 @@ pub struct UpdateTerms {
     /// Of the plan; its current one when the plan changes.
     #[schema(minimum = 1)]
     version: Option<i64>,
+    /// When plan and version change; limits change at once, in a request without it.
+    when: Option<When>,
     /// Replaces all limits of its own; `{}` takes them away.
     #[schema(value_type = Option<OverridesBody>)]
     limits: Option<Map<String, Value>>,
@@ -299,13 +303,15 @@ fn overrides(given: Map<String, Value>) -> Result<Overrides> {
     Ok(body.into())
 }
 
-/// Change a workspace's plan, or give it limits of its own. All proxies hold them at once.
+/// Change a workspace's plan, or give it limits of its own. All proxies hold them at once, unless the
+/// plan is to change at the end of the month.
 #[utoipa::path(
     patch, path = "/control/v1/admin/workspaces/{workspaceId}", tag = "platform",
     security(("bearer" = [])), params(("workspaceId" = WorkspaceId, Path)),
     request_body = UpdateTerms,
     responses(
         (status = 200, description = "The workspace as it is now", body = InspectedWorkspace),
+        (status = 409, description = "It is deleted, and nothing can be planned", body = ErrorBody),
         Failures, Refusals,
     ),
 )]
@@ -315,9 +321,11 @@ pub async fn update_terms(
     Path(id): Path<WorkspaceId>,
     Json(input): Json<UpdateTerms>,
 ) -> Result<Json<InspectedWorkspace>> {
-    let UpdateTerms { plan, version, limits } = input;
-    let change = TermsChange { plan, version, limits: limits.map(overrides).transpose()? };
+    let UpdateTerms { plan, version, when, limits } = input;
+    let limits = limits.map(overrides).transpose()?;
+    let change = TermsChange { plan, version, when: when.unwrap_or_default(), limits };
     let mut tx = app.db.write().await?;
+    change::catch_up(&mut tx, &app.config.billing, &id).await?;
     let owned = admin::change(&mut tx, &access, &id, change).await?;
     let body = inspected(&mut tx, &access, owned).await?;
     tx.commit().await?;
