@@ -188,3 +188,17 @@ create table billing_profiles (
     tax_exempt text not null,
     updated_at timestamptz not null
 );
+
+-- Stripe's active tax rates, where those are put on invoices.
+create table tax_rates (
+    id text primary key not null,
+    name text not null,
+    rate_micros bigint not null,
+    -- Null: everywhere.
+    country text
+);
+
+create table tax_rates_read (
+    only_row boolean primary key not null,
+    read_at timestamptz not null
+);

@@ -32,4 +32,5 @@ pub mod preview;
 pub mod price;
 pub mod reconciliation;
 pub mod stripe;
+pub mod tax;
 pub mod trial;

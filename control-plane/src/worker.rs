@@ -345,5 +345,8 @@ pub async fn housekeeping(app: &App) -> Result<(), Error> {
         revisions::append(&mut tx, forgotten).await?;
     }
     tx.commit().await?;
+    if let Err(error) = stripe::tax_rate::read(app).await {
+        tracing::warn!(%error, "Stripe's tax rates can't be read; those that are known stay");
+    }
     retention::run(app).await
 }

@@ -42,7 +42,8 @@ for pdf in sorted(pathlib.Path(sys.argv[1]).glob("*.pdf")):
         "paper": [round(float(side)) for side in reader.pages[0].mediabox[2:]],
         "pages": len(pages),
         "numbered": all(f"Page{n}of{len(pages)}" in text for n, text in enumerate(pages, 1)),
-        "headed": all("Unitprice" in text for text in pages),
+        # What is below the table may have a page of its own.
+        "headed": all("Description" in text for text in pages[:-1] or pages),
         "texts": len(page.texts),
         "missing": [text for text in page.texts if squeezed(text) not in "".join(pages)],
     }

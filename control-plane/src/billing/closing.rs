@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::anyhow;
 use authsome_shared::id::{InvoiceId, WorkspaceId};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
@@ -17,7 +18,7 @@ use super::price::{Kind, Line, Quantities};
 use super::{change, credit, dunning, late, notice, number, party};
 use crate::config::Billing;
 use crate::db::Tx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::EventType;
 use crate::jobs::{self, Job};
 use crate::period::Period;
@@ -68,7 +69,11 @@ async fn gather(
 ) -> Result<Month> {
     // Before it is counted: what is noted from here on, was perhaps not.
     late::forget(tx, workspace, period).await?;
-    month::of(tx, settings, workspace, period).await
+    let month = month::of(tx, settings, workspace, period).await?;
+    if month.taxes.is_none() {
+        return Err(Error::internal(anyhow!("the taxes on invoices are not known yet")));
+    }
+    Ok(month)
 }
 
 fn is_charged(bill: &Bill) -> bool {

@@ -33,6 +33,8 @@ pub struct Document {
     pub rows: Vec<Row>,
     pub sums: Vec<Sum>,
     pub notes: Vec<Note>,
+    /// At the foot of every page, small.
+    pub footer: Option<String>,
     pub paper: Paper,
     /// When it was issued, for the file's own description.
     pub dated: DateTime<Utc>,
@@ -117,6 +119,11 @@ impl Document {
     /// The title of the file or the page.
     pub fn name(&self) -> String {
         format!("{} {}", self.title, self.number)
+    }
+
+    /// Is anything in it counted and priced by the piece? Where nothing is, there are no columns for it.
+    fn has_quantities(&self) -> bool {
+        self.rows.iter().any(|row| row.quantity.is_some() || row.unit_price.is_some())
     }
 
     /// What its file is called: the number, in letters that every file system and header takes.

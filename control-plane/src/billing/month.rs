@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 
 use super::bill::{Bill, Discount, Tax};
 use super::coupon;
-use super::party::{self, Exemption};
+use super::party;
 use super::price::{self, Line, Quantities, Span};
+use super::tax;
 use crate::config::Billing;
 use crate::db::Tx;
 use crate::error::Result;
@@ -22,7 +23,8 @@ pub struct Month {
     pub spans: Vec<Span>,
     pub quantities: Quantities,
     pub discounts: Vec<Discount>,
-    pub taxes: Vec<Tax>,
+    /// `None`: not known yet, so that nothing can be invoiced.
+    pub taxes: Option<Vec<Tax>>,
 }
 
 impl Month {
@@ -36,7 +38,8 @@ impl Month {
     pub fn bill(&self, settings: &Billing, adjustments: Vec<Line>) -> Bill {
         let month = (self.period.start(), self.period.end());
         let own = self.lines(settings);
-        Bill::of(&settings.currency, own, adjustments, &self.discounts, &self.taxes, month)
+        let taxes = self.taxes.as_deref().unwrap_or_default();
+        Bill::of(&settings.currency, own, adjustments, &self.discounts, taxes, month)
     }
 }
 
@@ -66,10 +69,7 @@ pub async fn with(
     let whole_from_the_start =
         began.filter(|_| !settings.prorate_first_month).is_some_and(|began| began > period.start());
     let customer = party::profile(tx, workspace).await?;
-    let taxes = match customer.tax_exempt {
-        Exemption::None => settings.taxes_in(customer.address.country.as_deref()),
-        Exemption::Exempt | Exemption::Reverse => vec![],
-    };
+    let taxes = tax::of(tx, settings, &customer).await?;
     Ok(Month {
         period,
         spans: spans(segments, period, whole_from_the_start),

@@ -16,6 +16,7 @@ pub mod event;
 mod lines;
 pub mod object;
 mod signature;
+pub mod tax_rate;
 
 use authsome_shared::secret::Secret;
 

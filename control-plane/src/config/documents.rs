@@ -20,7 +20,7 @@ pub struct Documents {
 impl Documents {
     pub(super) fn validate(&self) -> anyhow::Result<()> {
         let footer = self.footer.chars().count();
-        ensure!(footer <= 2_000, "documents.footer has more than 2000 characters");
+        ensure!(footer <= 500, "documents.footer has more than 500 characters");
         ensure!(self.fonts.len() <= 16, "documents.fonts names more than 16 files");
         Ok(())
     }

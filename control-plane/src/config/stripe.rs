@@ -19,6 +19,7 @@ pub struct Stripe {
     pub webhook_tolerance_seconds: u32,
     pub api_url: String,
     pub timeout_seconds: u32,
+    pub tax_rates: bool,
 }
 
 impl Default for Stripe {
@@ -30,6 +31,7 @@ impl Default for Stripe {
             webhook_tolerance_seconds: 300,
             api_url: "https://api.stripe.com".into(),
             timeout_seconds: 30,
+            tax_rates: false,
         }
     }
 }

@@ -10,6 +10,7 @@ mod late;
 mod notice;
 mod plans;
 mod reconciliation;
+mod tax;
 mod trials;
 mod year;
 

@@ -82,11 +82,12 @@ fn domains_know_no_http_server() {
 
 #[test]
 fn the_edge_owns_the_transaction() {
-    const MAY_COMMIT: [(&str, &str); 17] = [
+    const MAY_COMMIT: [(&str, &str); 19] = [
         ("app.rs", "opening the platform is an edge"),
         ("main.rs", "a command is an edge"),
         ("worker.rs", "a job is an edge"),
         ("worker/billing.rs", "a job is an edge, workspace by workspace"),
+        ("worker/notice.rs", "a job is an edge"),
         ("worker/retention.rs", "housekeeping is an edge, batch by batch"),
         ("applications/provision.rs", "a job that asks the network between two transactions"),
         ("identity/session.rs", "hashing lies between transactions, and a count must stand"),
@@ -99,6 +100,7 @@ fn the_edge_owns_the_transaction() {
         ("billing/payment_method.rs", "asks Stripe between two transactions"),
         ("billing/stripe/collect.rs", "notes each step before and after it asks Stripe"),
         ("billing/stripe/customer.rs", "asks Stripe between two transactions"),
+        ("billing/stripe/tax_rate.rs", "keeps what it has asked Stripe for"),
         ("billing/stripe/event.rs", "a job that asks Stripe between two transactions"),
     ];
     forbid(&[".commit()"], "whoever opened the transaction commits it: the edge", |path| {

@@ -123,6 +123,8 @@ async fn series_are_kept_by_the_minute_for_a_month_and_by_the_hour_for_a_year_an
     scene.app.housekeeping().await;
     assert_eq!(steps().await, 0);
     assert_eq!(scene.app.number("select count(*) from usage_hours").await, 0);
+    scene.app.bill().await;
+    scene.app.leave_jobs();
     // What is billed is still known, and what can't be checked any more is said.
     let reconciled = scene.reconciled("2026-03").await;
     let sums = json!({ "total": 5, "byApplication": 5, "byKey": 5, "byMinute": null });

@@ -1,7 +1,7 @@
 //! What a credit note says. Pure.
 
 use super::invoice::{Texts, day, month, paper, sum};
-use super::{Document, Note, Row, Sum, address};
+use super::{Document, Row, Sum, address};
 use crate::billing::credit::CreditNote;
 use crate::billing::invoice::Invoice;
 
@@ -43,10 +43,8 @@ pub fn document(credit: &CreditNote, invoice: &Invoice, texts: Texts<'_>) -> Doc
             ..Row::default()
         }],
         sums: sums(credit, invoice),
-        notes: match texts.footer.trim() {
-            "" => vec![],
-            footer => vec![Note { title: String::new(), text: footer.to_owned() }],
-        },
+        notes: vec![],
+        footer: texts.footer(),
         paper: paper(&invoice.parties),
         dated: credit.created_at,
     }

@@ -39,12 +39,11 @@ pub fn render(document: &Document) -> String {
     head(&mut page, document);
     table(&mut page, document);
     for note in &document.notes {
-        let title = match note.title.as_str() {
-            "" => String::new(),
-            title => format!("<h2>{}</h2>", escaped(title)),
-        };
-        let text = escaped(&note.text);
-        let _ = writeln!(page, "<section class=\"note\">{title}<p>{text}</p></section>");
+        let (title, text) = (escaped(&note.title), escaped(&note.text));
+        let _ = writeln!(page, "<section class=\"note\"><h2>{title}</h2><p>{text}</p></section>");
+    }
+    if let Some(footer) = &document.footer {
+        let _ = writeln!(page, "<footer>{}</footer>", escaped(footer));
     }
     page.push_str("</main>\n</body>\n</html>\n");
     page
@@ -96,22 +95,25 @@ fn contact(page: &mut String, heading: Option<&str>, contact: &Contact) {
 }
 
 fn table(page: &mut String, document: &Document) {
-    page.push_str(
-        "<table>\n<thead><tr><th scope=\"col\">Description</th><th scope=\"col\">Quantity</th>\
-         <th scope=\"col\">Unit price</th><th scope=\"col\">Amount</th></tr></thead>\n<tbody>\n",
-    );
+    let priced = document.has_quantities();
+    let columns: &[&str] = if priced {
+        &["Description", "Quantity", "Unit price", "Amount"]
+    } else {
+        &["Description", "Amount"]
+    };
+    page.push_str("<table>\n<thead><tr>");
+    for column in columns {
+        let _ = write!(page, "<th scope=\"col\">{column}</th>");
+    }
+    page.push_str("</tr></thead>\n<tbody>\n");
     for row in &document.rows {
         let detail = row.detail.as_ref().map(|text| format!("<small>{}</small>", escaped(text)));
-        let cell = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
-        let _ = writeln!(
-            page,
-            "<tr><td>{}{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escaped(&row.description),
-            detail.unwrap_or_default(),
-            cell(&row.quantity),
-            cell(&row.unit_price),
-            escaped(&row.amount)
-        );
+        let (description, detail) = (escaped(&row.description), detail.unwrap_or_default());
+        let _ = write!(page, "<tr><td>{description}{detail}</td>");
+        for figure in [&row.quantity, &row.unit_price].into_iter().filter(|_| priced) {
+            let _ = write!(page, "<td>{}</td>", escaped(figure.as_deref().unwrap_or_default()));
+        }
+        let _ = writeln!(page, "<td>{}</td></tr>", escaped(&row.amount));
     }
     page.push_str("</tbody>\n</table>\n<table class=\"sums\">\n<tbody>\n");
     for sum in &document.sums {

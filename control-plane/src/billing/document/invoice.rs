@@ -21,6 +21,10 @@ pub struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
+    pub(super) fn footer(&self) -> Option<String> {
+        Some(self.footer.trim().to_owned()).filter(|footer| !footer.is_empty())
+    }
+
     pub fn of(config: &'a Config) -> Self {
         Self {
             payment_instructions: &config.billing.payment_instructions,
@@ -36,7 +40,7 @@ pub fn document(whole: &Whole, texts: Texts<'_>, now: DateTime<Utc>) -> Document
     let (headline, remark) = headline(invoice);
     Document {
         title: "Invoice",
-        number: invoice.name(),
+        number: invoice.number.clone().unwrap_or_else(|| format!("draft-{}", invoice.period)),
         stamp: stamp(invoice, now),
         issuer: address::contact(issuer),
         customer: address::contact(customer),
@@ -46,6 +50,7 @@ pub fn document(whole: &Whole, texts: Texts<'_>, now: DateTime<Utc>) -> Document
         rows: rows(invoice, lines),
         sums: sums(invoice, lines),
         notes: notes(invoice, credit_notes, texts),
+        footer: texts.footer(),
         paper: paper(&invoice.parties.0),
         dated: invoice.finalized_at.unwrap_or(invoice.created_at),
     }
@@ -152,8 +157,8 @@ fn days(from: DateTime<Utc>, end: DateTime<Utc>) -> String {
     if !midnight(from) || !midnight(end) {
         return format!(
             "{} – {} UTC",
-            from.format("%-d %B %Y %H:%M:%S"),
-            end.format("%-d %B %Y %H:%M:%S")
+            from.format("%-d %b %Y %H:%M:%S"),
+            end.format("%-d %b %Y %H:%M:%S")
         );
     }
     let last = end - TimeDelta::days(1);
@@ -242,9 +247,6 @@ fn notes(invoice: &Invoice, credit_notes: &[CreditNote], texts: Texts<'_>) -> Ve
     if by_hand && invoice.status.is_open() && !texts.payment_instructions.trim().is_empty() {
         note("How to pay", texts.payment_instructions.trim().to_owned());
     }
-    if !texts.footer.trim().is_empty() {
-        note("", texts.footer.trim().to_owned());
-    }
     notes
 }
 
@@ -267,7 +269,7 @@ mod tests {
             (
                 "2026-11-23T17:11:15Z",
                 "2026-12-01T00:00:00Z",
-                "23 November 2026 17:11:15 – 1 December 2026 00:00:00 UTC",
+                "23 Nov 2026 17:11:15 – 1 Dec 2026 00:00:00 UTC",
             ),
         ] {
             assert_eq!(days(at(from), at(end)), text);

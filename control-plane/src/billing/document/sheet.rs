@@ -9,6 +9,8 @@ const MARGIN: f32 = 54.0;
 /// Where the first line of a page may stand, and the last.
 const TOP: f32 = 66.0;
 const FOOT: f32 = 76.0;
+/// More of the operator's footer is cut off.
+const FOOTER_LINES: usize = 6;
 /// Between columns.
 const GAP: f32 = 20.0;
 
@@ -43,19 +45,24 @@ pub fn render(document: &Document, fonts: &Fonts) -> Vec<u8> {
     let canvas = Canvas::new(fonts, (width, height));
     let right = width - MARGIN;
     let columns = Columns::of(document, &canvas, right);
-    let mut sheet = Sheet { canvas, document, right, bottom: height - FOOT, y: 0.0, columns };
+    let footer = document.footer.as_deref().unwrap_or_default();
+    let mut footer = fonts.wrap(footer, SMALL.size, SMALL.weight, right - MARGIN);
+    footer.truncate(FOOTER_LINES);
+    let foot = FOOT + rows(footer.len(), SMALL_LEADING);
+    let bottom = height - foot;
+    let mut sheet = Sheet { canvas, document, right, bottom, y: 0.0, columns, footer };
     sheet.first_page();
     sheet.table();
     sheet.notes();
-    sheet.feet(height);
+    sheet.feet();
     let (title, author) = (document.name(), &document.issuer.name);
     sheet.canvas.finish(&Description { title: &title, author, dated: document.dated })
 }
 
 /// Right ends of the columns of figures; descriptions have what is left.
 struct Columns {
-    quantity: f32,
-    unit_price: f32,
+    /// Of quantity and unit price, where anything has one.
+    priced: Option<(f32, f32)>,
     description: f32,
 }
 
@@ -68,10 +75,15 @@ impl Columns {
             let widths = cells.map(|text| canvas.width_of(&text, tabular(PLAIN)));
             widths.fold(canvas.width_of(head, SMALL), f32::max)
         };
-        let unit_price = right - GAP - widest(Self::HEADS[3], &|row| Some(row.amount.clone()));
+        let amounts = right - widest(Self::HEADS[3], &|row| Some(row.amount.clone()));
+        if !document.has_quantities() {
+            return Self { priced: None, description: amounts - GAP - MARGIN };
+        }
+        let unit_price = amounts - GAP;
         let quantity = unit_price - GAP - widest(Self::HEADS[2], &|row| row.unit_price.clone());
         let left = quantity - widest(Self::HEADS[1], &|row| row.quantity.clone());
-        Self { quantity, unit_price, description: (left - GAP - MARGIN).max(120.0) }
+        let description = (left - GAP - MARGIN).max(120.0);
+        Self { priced: Some((quantity, unit_price)), description }
     }
 }
 
@@ -84,6 +96,8 @@ struct Sheet<'d> {
     /// The next base line.
     y: f32,
     columns: Columns,
+    /// The operator's, in lines.
+    footer: Vec<String>,
 }
 
 /// A row in lines that fit.
@@ -247,27 +261,26 @@ impl Sheet<'_> {
     }
 
     fn heads(&mut self) {
-        let Columns { quantity, unit_price, .. } = self.columns;
         let [description, second, third, amount] = Columns::HEADS;
         self.canvas.text(MARGIN, self.y, description, SMALL);
-        for (text, x) in [(second, quantity), (third, unit_price), (amount, self.right)] {
-            self.canvas.text_to(x, self.y, text, SMALL);
+        if let Some((quantity, unit_price)) = self.columns.priced {
+            self.canvas.text_to(quantity, self.y, second, SMALL);
+            self.canvas.text_to(unit_price, self.y, third, SMALL);
         }
+        self.canvas.text_to(self.right, self.y, amount, SMALL);
         self.y += 7.0;
         self.canvas.rule(MARGIN, self.right, self.y, 0.8, BLACK);
         self.y += 16.0;
     }
 
     fn row(&mut self, row: &Row, lines: &Lines) {
-        let Columns { quantity, unit_price, .. } = self.columns;
-        let figures = [
-            (row.quantity.as_deref(), quantity),
-            (row.unit_price.as_deref(), unit_price),
-            (Some(row.amount.as_str()), self.right),
-        ];
-        for (text, x) in figures {
-            self.canvas.text_to(x, self.y, text.unwrap_or_default(), tabular(PLAIN));
+        if let Some((quantity, unit_price)) = self.columns.priced {
+            for (text, x) in [(&row.quantity, quantity), (&row.unit_price, unit_price)] {
+                let text = text.as_deref().unwrap_or_default();
+                self.canvas.text_to(x, self.y, text, tabular(PLAIN));
+            }
         }
+        self.canvas.text_to(self.right, self.y, &row.amount, tabular(PLAIN));
         for line in &lines.description {
             self.turn_if_full();
             self.canvas.text(MARGIN, self.y, line, PLAIN);
@@ -321,10 +334,8 @@ impl Sheet<'_> {
             if self.y + LEADING * 2.0 > self.bottom {
                 self.next_page();
             }
-            if !title.is_empty() {
-                self.canvas.text(MARGIN, self.y, title, STRONG);
-                self.y += LEADING + 1.0;
-            }
+            self.canvas.text(MARGIN, self.y, title, STRONG);
+            self.y += LEADING + 1.0;
             for line in lines {
                 if self.y > self.bottom {
                     self.next_page();
@@ -336,17 +347,23 @@ impl Sheet<'_> {
         }
     }
 
-    fn feet(&mut self, height: f32) {
+    fn feet(&mut self) {
         let pages = self.canvas.page_count();
         let left = format!("{} · {}", self.document.number, self.document.headline);
         for page in 0..pages {
             self.canvas.turn_to(page);
-            self.canvas.rule(MARGIN, self.right, height - 52.0, 0.5, LINE);
+            let mut y = self.bottom + 24.0;
+            self.canvas.rule(MARGIN, self.right, y, 0.5, LINE);
+            y += 14.0;
             let number = format!("Page {} of {pages}", page + 1);
             let room = self.right - MARGIN - self.canvas.width_of(&number, SMALL) - GAP;
             let left = self.one_line(&left, SMALL, room - GAP);
-            self.canvas.text(MARGIN, height - 38.0, &left, SMALL);
-            self.canvas.text_to(self.right, height - 38.0, &number, SMALL);
+            self.canvas.text(MARGIN, y, &left, SMALL);
+            self.canvas.text_to(self.right, y, &number, SMALL);
+            for line in &self.footer {
+                y += SMALL_LEADING;
+                self.canvas.text(MARGIN, y, line, SMALL);
+            }
         }
     }
 }

@@ -38,6 +38,7 @@ fn document(rows: usize) -> Document {
             Sum { label: "Amount due".into(), amount: "¥1,234".into(), strong: true },
         ],
         notes: vec![Note { title: "How to pay".into(), text: "By transfer.".into() }],
+        footer: Some("Register court Berlin".into()),
         paper: Paper::A4,
         dated: "2026-12-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap(),
     }
@@ -61,6 +62,7 @@ fn said(document: &Document) -> Vec<String> {
     }
     said.extend(document.sums.iter().flat_map(|sum| [sum.label.clone(), sum.amount.clone()]));
     said.extend(document.notes.iter().flat_map(|note| [note.title.clone(), note.text.clone()]));
+    said.extend(document.footer.clone());
     said
 }
 
@@ -95,6 +97,7 @@ fn a_long_invoice_has_numbered_pages_with_repeated_heads_and_each_row_once() {
     for (n, page) in pages.iter().enumerate() {
         let texts: Vec<&str> = page.iter().map(|shown| shown.text.as_str()).collect();
         assert!(texts.contains(&format!("Page {} of {count}", n + 1).as_str()), "{texts:?}");
+        assert!(texts.contains(&"Register court Berlin"), "page {n}");
         assert!(texts.contains(&"Unit price") && texts.contains(&"Amount"), "page {n}");
         let own = texts.iter().filter(|text| text.starts_with("Meter number-"));
         rows.extend(own.map(|text| (*text).to_owned()));
@@ -171,6 +174,34 @@ fn the_page_keeps_its_own_policy() {
 }
 
 #[test]
+fn there_are_no_columns_for_what_nothing_has() {
+    let mut document = document(3);
+    for row in &mut document.rows {
+        (row.quantity, row.unit_price) = (None, None);
+    }
+    let pages = reader::read(&pdf(&document, &BUILT_IN));
+    let heads = pages[0].iter().filter(|shown| {
+        ["Description", "Quantity", "Unit price", "Amount"].contains(&shown.text.as_str())
+    });
+    let heads: Vec<&str> = heads.map(|shown| shown.text.as_str()).collect();
+    assert_eq!(heads, ["Description", "Amount"]);
+    assert!(!html::render(&document).contains("Unit price"));
+}
+
+#[test]
+fn a_footer_of_any_length_leaves_room_for_the_rest() {
+    let mut document = document(40);
+    document.footer = Some("words and words ".repeat(60));
+    let (_, height) = document.paper.size();
+    let pages = reader::read(&pdf(&document, &BUILT_IN));
+    for shown in pages.iter().flatten() {
+        assert!(shown.y > 15.0 && shown.y < height - 15.0, "{shown:?}");
+    }
+    let rows = pages.iter().flatten().filter(|shown| shown.text.starts_with("Meter")).count();
+    assert_eq!(rows, 40);
+}
+
+#[test]
 fn files_are_called_by_their_number() {
     for (number, name) in [
         ("INV-000042", "INV-000042.pdf"),
@@ -192,6 +223,7 @@ fn an_invoice_for_nobody_about_nothing_is_a_page() {
         rows: vec![],
         sums: vec![],
         notes: vec![],
+        footer: None,
         stamp: None,
         ..document(0)
     };

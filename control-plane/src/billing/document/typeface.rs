@@ -190,7 +190,7 @@ impl Fonts {
                 .unwrap_or((own, GlyphId(0)));
             let (face, mut id) = found;
             let typeface = &self.faces[face];
-            if tabular {
+            if tabular && character.is_ascii_digit() {
                 id = typeface.tabular(id);
             }
             let glyph = Glyph { id: id.0, advance: typeface.advance(id), kern: 0.0, character };
