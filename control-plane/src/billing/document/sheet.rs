@@ -1,5 +1,5 @@
 //! A document on paper: where each part of it stands, and where pages break. A row stays whole
-//! unless it is longer than a page; the sums never stand on a page without a row.
+//! unless it is longer than a page; sums and notes never stand on a page without a row.
 
 use super::canvas::{Canvas, Description, Ink, Style};
 use super::typeface::{Fonts, Weight};
@@ -232,13 +232,15 @@ impl Sheet<'_> {
         self.heads();
         let rows = &self.document.rows;
         let sums = self.sums_height();
+        let page = self.bottom - TOP - 40.0;
         for (n, row) in rows.iter().enumerate() {
             let lines = self.lines(row);
             let mut room = lines.height();
             if n + 1 == rows.len() {
-                room += sums;
+                // What follows is not left alone on a page either, if there is any choice.
+                let all = room + sums + self.notes_height();
+                room = if all <= page { all } else { room + sums };
             }
-            let page = self.bottom - TOP - 40.0;
             if self.y + room > self.bottom && room <= page {
                 self.next_page();
                 self.heads();
@@ -325,6 +327,13 @@ impl Sheet<'_> {
             self.canvas.text_to(self.right, self.y, amount, tabular(style));
             self.y += SUM_LEADING;
         }
+    }
+
+    fn notes_height(&self) -> f32 {
+        let lines = |note: &Note| self.wrapped(&note.text, FAINT, self.right - MARGIN).len();
+        let notes = self.document.notes.iter();
+        let height: f32 = notes.map(|note| rows(lines(note) + 1, LEADING) + 9.0).sum();
+        if height > 0.0 { height + 22.0 } else { 0.0 }
     }
 
     fn notes(&mut self) {

@@ -376,12 +376,13 @@ impl Work<'_> {
                 tx.commit().await?;
                 Ok(Next::End)
             }
-            failure => {
+            failure @ Failure::Refused { .. } => {
                 // It may have been paid, or ended, in between.
                 let now: object::Invoice =
                     self.stripe.client.get(&self.path(""), &Form::new()).await?;
                 if now.status == "open" { Err(failure.into()) } else { Ok(Next::Go) }
             }
+            failure => Err(failure.into()),
         }
     }
 
