@@ -57,7 +57,8 @@ enum Next {
 pub async fn run(app: &App, stripe: &Stripe, id: &InvoiceId) -> Result<()> {
     for _ in 0..MOST_STEPS {
         let Some(mut work) = open(app, stripe, id).await? else { return Ok(()) };
-        match work.step().await {
+        // On the heap: it is large, and part of every job's future.
+        match Box::pin(work.step()).await {
             Ok(Next::Go) => {}
             Ok(Next::End) => return Ok(()),
             Err(error) => return Err(work.fail(error).await),
@@ -376,12 +377,13 @@ impl Work<'_> {
                 tx.commit().await?;
                 Ok(Next::End)
             }
-            failure => {
+            failure @ Failure::Refused { .. } => {
                 // It may have been paid, or ended, in between.
                 let now: object::Invoice =
                     self.stripe.client.get(&self.path(""), &Form::new()).await?;
                 if now.status == "open" { Err(failure.into()) } else { Ok(Next::Go) }
             }
+            failure => Err(failure.into()),
         }
     }
 

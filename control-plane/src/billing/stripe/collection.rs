@@ -111,6 +111,14 @@ pub async fn of(tx: &mut Tx, invoice: &InvoiceId) -> Result<Option<Collection>> 
     Ok(fetch_optional!(tx, sqlx::query_as(AssertSqlSafe(select.clone())).bind(invoice))?)
 }
 
+/// Where an open invoice can be paid at Stripe.
+pub async fn payment_url(tx: &mut Tx, invoice: &Invoice) -> Result<Option<String>> {
+    if !invoice.status.is_open() {
+        return Ok(None);
+    }
+    Ok(of(tx, &invoice.id).await?.and_then(|collection| collection.hosted_url))
+}
+
 /// By the invoice's id at Stripe.
 pub async fn of_stripes(tx: &mut Tx, stripe_invoice_id: &str) -> Result<Option<Collection>> {
     let select = "select * from collections where stripe_invoice_id = $1";

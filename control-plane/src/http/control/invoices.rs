@@ -18,6 +18,7 @@ use crate::billing::invoice::{self, Collector, Filter, Invoice, Status};
 use crate::billing::money::{Currency, MICROS};
 use crate::billing::party::{Address, Exemption, Party};
 use crate::billing::price::{Kind, Line};
+use crate::billing::stripe::collection;
 use crate::error::Result;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{Failures, Refusals};
@@ -280,6 +281,10 @@ pub struct InvoiceDetails {
     issuer: InvoiceParty,
     customer: InvoiceParty,
     tax_exempt: Exemption,
+    /// Stripe's page where it can be paid, while it is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "https://invoice.stripe.com/i/acct_1PgafTB7WZ01zgkW/live_YWNjdF8x")]
+    payment_url: Option<String>,
     /// They sum to the amount.
     lines: Vec<InvoiceLine>,
     /// Oldest first.
@@ -292,6 +297,7 @@ impl InvoiceDetails {
         let parties = invoice.parties.0.clone();
         let lines = lines.into_iter().map(|line| InvoiceLine::new(&invoice.currency, line));
         Self {
+            payment_url: None,
             lines: lines.collect(),
             credit_notes: credit_notes
                 .into_iter()
@@ -364,8 +370,9 @@ pub async fn get_invoice(
     let mut tx = app.db.read().await?;
     let (access, _) = workspaces::access(&mut tx, &actor, &id, Permission::ViewUsage).await?;
     let invoice = invoice::get(&mut tx, &access, &invoice_id).await?;
+    let payment_url = collection::payment_url(&mut tx, &invoice).await?;
     let whole = whole::of(&mut tx, invoice).await?;
-    Ok(Json(InvoiceDetails::new(&app, whole)))
+    Ok(Json(InvoiceDetails { payment_url, ..InvoiceDetails::new(&app, whole) }))
 }
 
 /// Download an invoice as PDF or HTML.

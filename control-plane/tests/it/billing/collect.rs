@@ -179,15 +179,20 @@ async fn without_a_card_the_invoice_is_sent_and_a_later_card_pays_it() {
     };
     assert_eq!(sent(&it), 1);
     it.tell().await;
-    assert_eq!(ours(&it, &workspace).await.status, Status::Pending);
+    let open = ours(&it, &workspace).await;
+    assert_eq!(open.status, Status::Pending);
     assert_eq!(differences(&it).await, []);
 
     let owner = owner.be_again().await;
+    let path = format!("/control/v1/workspaces/{workspace}/invoices/{}", open.id);
+    let page = owner.get(&path).await.json(200)["paymentUrl"].clone();
+    assert!(text(&page).starts_with("https://invoice.stripe.com/"), "{page}");
     it.pay_with(&owner, workspace.as_str(), "pm_card_visa").await.is(200);
     it.tell().await;
     assert_eq!(ours(&it, &workspace).await.status, Status::Paid);
     it.only("invoice");
     it.only("charge");
+    assert_eq!(owner.get(&path).await.json(200).get("paymentUrl"), None);
     assert_eq!(sent(&it), 1, "it was not mailed again");
 }
 
@@ -514,8 +519,10 @@ async fn one_whose_customer_was_deleted_at_stripe_is_collected_from_another() {
     let (_, workspace) = payer(&it, Some("pm_card_visa")).await;
     let customer = text(&it.only("customer")["id"]);
     it.stripe.call("DELETE", &format!("customers/{customer}"), &json!({}));
-    // Before it is told of.
+    // Before it is told of: there is nothing to pay with any more, which nobody here knows yet.
     issue(&it).await;
+    it.tell().await;
+    it.app.advance(TimeDelta::hours(1));
     it.tell().await;
     let theirs = it.only("invoice");
     assert_eq!(it.stripe.objects("customer").len(), 2);
