@@ -105,6 +105,7 @@ impl Form {
     }
 
     /// With one more field.
+    #[expect(clippy::needless_pass_by_value, reason = "numbers, texts and ids alike")]
     pub fn with(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.0.push((name.into(), value.to_string()));
         self
