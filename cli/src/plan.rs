@@ -16,7 +16,7 @@ use authsome_control_plane::page::PageParams;
 use authsome_control_plane::workspaces::VersionOf;
 use authsome_control_plane::workspaces::admin::{self, By, Existing};
 use authsome_control_plane::workspaces::plan::{
-    self, Allowance, Limits, Plan, Strictness, Version,
+    self, Allowance, Limits, Plan, Strictness, Tier, Version,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -251,19 +251,17 @@ fn print(currency: &Currency, version: &Version, is_current: bool, workspaces: i
 
 /// `10,000 included, then $0.02 up to 100,000, $0.015 beyond`.
 fn priced(currency: &Currency, allowance: &Allowance) -> String {
-    let mut text = format!("{} included", units(allowance.included));
-    for (i, tier) in allowance.tiers.iter().enumerate() {
-        text.push_str(if i == 0 { ", then " } else { ", " });
-        text.push_str(&currency.format_micros(tier.unit_micros));
-        if tier.flat_minor > 0 {
-            text.push_str(&format!(" and {} once", currency.format(tier.flat_minor)));
-        }
-        match tier.up_to {
-            Some(to) => text.push_str(&format!(" up to {}", units(to))),
-            None => text.push_str(" beyond"),
-        }
-    }
-    text
+    let included = format!("{} included", units(allowance.included));
+    let tier = |tier: &Tier| {
+        let once = match tier.flat_minor {
+            0 => String::new(),
+            flat => format!(" and {} once", currency.format(flat)),
+        };
+        let to = tier.up_to.map_or("beyond".to_owned(), |to| format!("up to {}", units(to)));
+        format!("{}{once} {to}", currency.format_micros(tier.unit_micros))
+    };
+    let tiers: Vec<String> = allowance.tiers.iter().map(tier).collect();
+    if tiers.is_empty() { included } else { format!("{included}, then {}", tiers.join(", ")) }
 }
 
 fn units(number: u64) -> String {

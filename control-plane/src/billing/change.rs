@@ -35,7 +35,7 @@ pub struct Obstacle {
 /// What a customer's request for a plan comes to.
 #[derive(Debug)]
 pub enum Asked {
-    Change(Version),
+    Change(Box<Version>),
     /// It stays on its plan.
     TakeBack(Planned),
 }
@@ -65,7 +65,7 @@ pub async fn asked(tx: &mut Tx, workspace: &Workspace, plan: Plan) -> Result<Ask
     if workspace.plan == Plan::Enterprise {
         return Err(Error::Forbidden("The enterprise plan is ended by the platform's operator"));
     }
-    Ok(Asked::Change(plan::current(tx, plan).await?))
+    Ok(Asked::Change(Box::new(plan::current(tx, plan).await?)))
 }
 
 /// Changes the plan, now or at the end of the month, or takes back what was planned.
@@ -157,10 +157,8 @@ pub async fn carry_out(
     let planned = subscription::of(tx, &workspace.id).await?.planned();
     let Some(planned) = planned.filter(|planned| planned.at <= until) else { return Ok(()) };
     let version = plan::version_of(tx, planned.to).await?;
-    let obstacle = match planned.by_customer {
-        true => obstacle(tx, workspace, &version).await?,
-        false => None,
-    };
+    let obstacle =
+        if planned.by_customer { obstacle(tx, workspace, &version).await? } else { None };
     let id = workspace.id.clone();
     let Some(Obstacle { applications, limit }) = obstacle else {
         if planned.by_customer {

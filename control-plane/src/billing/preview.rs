@@ -63,9 +63,10 @@ pub async fn of(
         let to = plan::version_of(tx, planned.to).await?;
         let fits = !planned.by_customer || change::obstacle(tx, workspace, &to).await?.is_none();
         if fits {
-            let offered = match planned.by_customer {
-                true => trial::offered(tx, settings, &workspace.id, &to, planned.at).await?,
-                false => None,
+            let offered = if planned.by_customer {
+                trial::offered(tx, settings, &workspace.id, &to, planned.at).await?
+            } else {
+                None
             };
             before = with_change(before, workspace, &to, planned.at, offered.or(trial));
         } else if let Some(moved) = planned.without_customer(workspace.plan) {

@@ -24,7 +24,8 @@ const NOTICE: TimeDelta = TimeDelta::days(3);
 /// The longest from now on.
 const LONGEST: TimeDelta = TimeDelta::days(730);
 
-/// Until when a plan that is chosen at `at` is free of charge, if the workspace had no trial before.
+/// Until when a plan that is chosen at `at` is free of charge: if the workspace had none before that
+/// costs something, and no trial.
 pub async fn offered(
     tx: &mut Tx,
     settings: &Billing,
@@ -32,10 +33,11 @@ pub async fn offered(
     to: &Version,
     at: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>> {
-    match to.trial(settings.trial_days, at) {
-        Some(until) if !subscription::had_trial(tx, workspace).await? => Ok(Some(until)),
-        _ => Ok(None),
-    }
+    let Some(until) = to.trial(settings.trial_days, at) else { return Ok(None) };
+    let had_trial = subscription::of(tx, workspace).await?.trial_ends_at.is_some();
+    let before = subscription::segments(tx, workspace, DateTime::UNIX_EPOCH, at).await?;
+    let paid = before.iter().any(|segment| segment.limits.fee_minor > 0);
+    Ok((!had_trial && !paid).then_some(until))
 }
 
 /// Gives a workspace a trial from now on, or another end to the one that it has.

@@ -372,7 +372,7 @@ pub enum By<'a> {
 }
 
 impl By<'_> {
-    pub(crate) fn audit(&self, action: &'static str) -> Entry {
+    pub(crate) fn audit(self, action: &'static str) -> Entry {
         match self {
             Self::Admin(access) => access.audit(action),
             Self::CommandLine => Entry::by_operator("cli", action),

@@ -249,21 +249,6 @@ pub async fn set_trial(tx: &mut Tx, id: &WorkspaceId, until: Option<DateTime<Utc
     Ok(())
 }
 
-/// Was any of its time a trial?
-pub async fn had_trial(tx: &mut Tx, id: &WorkspaceId) -> Result<bool> {
-    let (trials,): (i64,) = fetch_one!(
-        tx,
-        sqlx::query_as(
-            "select (select count(*) from subscriptions \
-             where workspace_id = $1 and trial_ends_at is not null) \
-             + (select count(*) from subscription_segments \
-             where workspace_id = $1 and trial_until is not null)"
-        )
-        .bind(id)
-    )?;
-    Ok(trials > 0)
-}
-
 /// Those whose trial ends after now and by `until`, and that were not told of it.
 pub async fn trials_ending(
     tx: &mut Tx,

@@ -23,6 +23,7 @@ mod oauth;
 mod operations;
 mod plans;
 mod quickstart;
+mod reconcile;
 mod revocation;
 mod rotation;
 mod settings;

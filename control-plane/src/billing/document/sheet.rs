@@ -1,5 +1,5 @@
 //! A document on paper: where each part of it stands, and where pages break. A row stays whole
-//! unless it is longer than a page; the sums never stand on a page without a row.
+//! unless it is longer than a page; sums and notes never stand on a page without a row.
 
 use super::canvas::{Canvas, Description, Ink, Style};
 use super::typeface::{Fonts, Weight};
@@ -232,13 +232,14 @@ impl Sheet<'_> {
         self.heads();
         let rows = &self.document.rows;
         let sums = self.sums_height();
+        let page = self.bottom - TOP - 40.0;
         for (n, row) in rows.iter().enumerate() {
             let lines = self.lines(row);
             let mut room = lines.height();
             if n + 1 == rows.len() {
+                // The sums are not left alone on a page, if there is any choice. Notes may be.
                 room += sums;
             }
-            let page = self.bottom - TOP - 40.0;
             if self.y + room > self.bottom && room <= page {
                 self.next_page();
                 self.heads();

@@ -189,6 +189,16 @@ fn there_are_no_columns_for_what_nothing_has() {
 }
 
 #[test]
+fn what_follows_the_table_never_has_a_page_of_its_own() {
+    for rows in 1..60 {
+        let pages = reader::read(&pdf(&document(rows), &BUILT_IN));
+        let last = pages.last().unwrap();
+        let has = |text: &str| last.iter().any(|shown| shown.text == text);
+        assert!(has(&format!("Meter number-{rows}")) && has("How to pay"), "{rows} rows");
+    }
+}
+
+#[test]
 fn a_footer_of_any_length_leaves_room_for_the_rest() {
     let mut document = document(40);
     document.footer = Some("words and words ".repeat(60));

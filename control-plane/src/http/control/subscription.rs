@@ -127,9 +127,10 @@ pub async fn described(
     let planned_change = match subscription.planned() {
         Some(planned) => {
             let version = plan::version_of(tx, planned.to).await?;
-            let obstacle = match planned.by_customer {
-                true => change::obstacle(tx, &workspace, &version).await?,
-                false => None,
+            let obstacle = if planned.by_customer {
+                change::obstacle(tx, &workspace, &version).await?
+            } else {
+                None
             };
             Some(PlannedChange {
                 plan: planned.to.plan,

@@ -7,6 +7,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
 
 use crate::app::App;
 use crate::error::Result;
@@ -46,11 +47,25 @@ struct MeterEvent {
     /// From 0 to 10^12 with up to 6 decimals, as a number or as a text. Not of a meter that counts
     /// distinct keys; 1, when absent, of one that adds up.
     #[serde(default, deserialize_with = "written")]
-    #[schema(value_type = Option<String>, pattern = r"^[0-9]{1,12}(\.[0-9]{1,6})?$")]
+    #[schema(schema_with = value_schema)]
     value: Option<Written>,
     /// What is counted once a month, of a meter that counts distinct keys; of no other.
     #[schema(min_length = 1, max_length = 200)]
     key: Option<String>,
+}
+
+fn value_schema() -> Schema {
+    let text = ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .pattern(Some(r"^[0-9]{1,12}(\.[0-9]{1,6})?$"))
+        .examples(["0.25"]);
+    let number = ObjectBuilder::new()
+        .schema_type(Type::Number)
+        .minimum(Some(0))
+        .maximum(Some(1_000_000_000_000_i64));
+    let words = "From 0 to 10^12 with up to 6 decimals, as a number or as a text. Not of a meter \
+         that counts distinct keys; 1, when absent, of one that adds up.";
+    OneOfBuilder::new().item(text).item(number).description(Some(words)).into()
 }
 
 /// What is there is read as it was written; `null` is what is absent.

@@ -94,6 +94,22 @@ async fn the_first_plan_that_costs_something_begins_with_a_trial_once() {
 }
 
 #[tokio::test]
+async fn whoever_has_paid_before_is_not_given_a_trial() {
+    let app = patient(|config| config.billing.trial_days = 14).await;
+    app.leave_jobs();
+    let (owner, workspace) = subscriber(&app, "free").await;
+    let admin = app.sign_up_admin("admin").await;
+    let terms = format!("/control/v1/admin/workspaces/{workspace}");
+    for plan in ["pro", "free"] {
+        admin.patch(&terms, json!({ "plan": plan })).await.is(200);
+        app.advance(chrono::TimeDelta::hours(1));
+    }
+    let plan = format!("/control/v1/workspaces/{workspace}/plan");
+    let answer = owner.post(&plan, json!({ "plan": "pro" })).await.json(200);
+    assert_eq!(answer["trialEndsAt"], json!(null));
+}
+
+#[tokio::test]
 async fn the_end_is_told_of_three_days_before_and_once() {
     let app = patient(|_| {}).await;
     app.leave_jobs();

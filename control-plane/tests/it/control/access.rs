@@ -285,34 +285,8 @@ impl Scene {
             }
             scene.webhook = Some(webhook);
         }
-        let workspace = format!("/control/v1/workspaces/{}", scene.workspace);
-        if path.contains("{code}") || id == "redeem_coupon" {
-            let code = scene.workspace.clone();
-            let off = Off::Share(500_000);
-            let (months, max_redemptions, redeem_by) = (None, None, None);
-            let plans = vec![];
-            let new = NewCoupon { code, off, months, max_redemptions, redeem_by, plans };
-            let mut tx = app.write().await;
-            let made = coupon::create(&mut tx, &By::CommandLine, new).await.unwrap();
-            tx.commit().await.unwrap();
-            scene.coupon = Some(made.code);
-        }
+        scene.bill(app, owner, path, id).await;
         match id {
-            "remove_coupon" => {
-                let body = json!({ "code": scene.coupon });
-                owner.post(&format!("{workspace}/coupons"), body).await.is(201);
-            }
-            "cancel_plan_change" => {
-                let body = json!({ "plan": "free", "when": "period_end" });
-                owner.post(&format!("{workspace}/plan"), body).await.is(200);
-            }
-            "end_trial" => {
-                let mut tx = app.write().await;
-                let until = Some(app.now() + TimeDelta::days(1));
-                let id = scene.workspace.parse().unwrap();
-                subscription::set_trial(&mut tx, &id, until).await.unwrap();
-                tx.commit().await.unwrap();
-            }
             "restore_workspace" => {
                 let path = format!("/control/v1/workspaces/{}", scene.workspace);
                 owner.delete(&path).await.is(204);
@@ -374,6 +348,40 @@ impl Scene {
         name
     }
 
+    /// What the operation needs of plans and coupons.
+    async fn bill(&mut self, app: &TestApp, owner: &Client, path: &str, id: &str) {
+        let workspace = format!("/control/v1/workspaces/{}", self.workspace);
+        if path.contains("{code}") || id == "redeem_coupon" {
+            let code = self.workspace.clone();
+            let off = Off::Share(500_000);
+            let (months, max_redemptions, redeem_by) = (None, None, None);
+            let plans = vec![];
+            let new = NewCoupon { code, off, months, max_redemptions, redeem_by, plans };
+            let mut tx = app.write().await;
+            let made = coupon::create(&mut tx, &By::CommandLine, new).await.unwrap();
+            tx.commit().await.unwrap();
+            self.coupon = Some(made.code);
+        }
+        match id {
+            "remove_coupon" => {
+                let body = json!({ "code": self.coupon });
+                owner.post(&format!("{workspace}/coupons"), body).await.is(201);
+            }
+            "cancel_plan_change" => {
+                let body = json!({ "plan": "free", "when": "period_end" });
+                owner.post(&format!("{workspace}/plan"), body).await.is(200);
+            }
+            "end_trial" => {
+                let mut tx = app.write().await;
+                let until = Some(app.now() + TimeDelta::days(1));
+                let id = self.workspace.parse().unwrap();
+                subscription::set_trial(&mut tx, &id, until).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+            _ => {}
+        }
+    }
+
     pub fn path(&self, template: &str) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         template
@@ -426,7 +434,6 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "create_key" => json!({ "name": "Named", "type": "secret" }),
         "create_webhook" => json!({ "url": "https://1.1.1.1/hook" }),
         "transfer_ownership" => json!({ "memberId": "{memberId}" }),
-        "suspend_workspace" => json!({ "reason": "Because" }),
         "replace_plan" => plan(),
         "update_me" => json!({ "name": "Named" }),
         "forgot_password" => json!({ "email": format!("forgot{n}@example.com") }),
@@ -452,7 +459,9 @@ pub fn body(id: &str, n: usize, refresh_token: &str) -> Value {
         "send_meter_events" => {
             json!({ "events": [{ "id": format!("event-{n}"), "workspaceId": "{workspaceId}" }] })
         }
-        "void_invoice" | "issue_credit_note" => json!({ "reason": "Because" }),
+        "suspend_workspace" | "void_invoice" | "issue_credit_note" => {
+            json!({ "reason": "Because" })
+        }
         "create_charge" => json!({ "amount": 12.5, "description": "Help" }),
         "set_tax_exemption" => json!({ "taxExempt": "exempt" }),
         "change_plan" | "preview_plan" => json!({ "plan": "free" }),
