@@ -185,7 +185,7 @@ pub async fn finalize(
     invoice.number = Some(number::next(tx, &settings.invoice_prefix).await?);
     invoice.parties = Json(party::parties(tx, &settings.issuer, &workspace).await?);
     invoice.collector = collector;
-    invoice.balance_applied = credit::use_balance(tx, &invoice, invoice.total).await?;
+    invoice.balance_applied = credit::use_balance(tx, &invoice).await?;
     invoice.amount_due = invoice.total - invoice.balance_applied;
     invoice.status = Status::Pending;
     let due = now + TimeDelta::days(settings.due_days.into());

@@ -182,11 +182,17 @@ pub async fn balance(tx: &mut Tx, workspace: &WorkspaceId) -> Result<i64> {
     Ok(sum)
 }
 
-/// Uses up to `most` of the balance for an invoice; answers how much.
-pub(super) async fn use_balance(tx: &mut Tx, invoice: &Invoice, most: i64) -> Result<i64> {
-    let used = balance(tx, &invoice.workspace_id).await?.clamp(0, most.max(0));
-    if used > 0 {
-        let reason = format!("Used for invoice {}", invoice.name());
+/// Uses the balance for an invoice, up to its total; one whose total is in the workspace's favour
+/// adds to it instead. Answers how much was used.
+pub(super) async fn use_balance(tx: &mut Tx, invoice: &Invoice) -> Result<i64> {
+    let used = if invoice.total < 0 {
+        invoice.total
+    } else {
+        balance(tx, &invoice.workspace_id).await?.clamp(0, invoice.total)
+    };
+    if used != 0 {
+        let what = if used > 0 { "Used for" } else { "In your favour on" };
+        let reason = format!("{what} invoice {}", invoice.name());
         add_entry(tx, &Entry::of(invoice, -used), &reason).await?;
     }
     Ok(used)
@@ -194,7 +200,7 @@ pub(super) async fn use_balance(tx: &mut Tx, invoice: &Invoice, most: i64) -> Re
 
 /// Gives back what a voided invoice took from the balance.
 pub(super) async fn return_balance(tx: &mut Tx, invoice: &Invoice) -> Result<()> {
-    if invoice.balance_applied > 0 {
+    if invoice.balance_applied != 0 {
         let reason = format!("Invoice {} was voided", invoice.name());
         add_entry(tx, &Entry::of(invoice, invoice.balance_applied), &reason).await?;
     }

@@ -99,6 +99,7 @@ pub async fn run(tx: &mut Tx, settings: &Billing, id: &InvoiceId) -> Result<()> 
 
 #[cfg(test)]
 mod tests {
+    use super::Action::{PastDue, Remind, Suspend};
     use super::*;
 
     #[test]
@@ -111,7 +112,6 @@ mod tests {
             let Step { actions, done, next_at } = step(&settings, due, done, day(days));
             (actions, done, next_at)
         };
-        use Action::{PastDue, Remind, Suspend};
         assert_eq!(taken(0, -1), (vec![], 0, Some(due)));
         assert_eq!(taken(0, 0), (vec![PastDue, Remind(1)], 2, Some(day(3))));
         assert_eq!(taken(2, 1), (vec![], 2, Some(day(3))));

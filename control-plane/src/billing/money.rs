@@ -1,7 +1,7 @@
 //! Money: whole minor units of a currency, rounded half up, and only where a line is made. A float
 //! exists nowhere but at the very edge, for the wire.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,8 @@ impl Currency {
         let (whole, part) = (minor.unsigned_abs() / units, minor.unsigned_abs() % units);
         let mut text = format!("{sign}{}{}", self.symbol(), grouped(whole));
         if self.decimals() > 0 {
-            text.push_str(&format!(".{part:0width$}", width = self.decimals() as usize));
+            let width = self.decimals() as usize;
+            write!(text, ".{part:0width$}").expect("a text can be written to");
         }
         text
     }
@@ -154,7 +155,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

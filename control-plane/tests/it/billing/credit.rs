@@ -92,3 +92,33 @@ async fn one_time_charges_are_on_the_next_invoice_alone() {
     assert_eq!((issued.period.as_str(), issued.total), ("2026-03", 9_900));
     assert_eq!((lines.len(), lines[0].description.as_str()), (1, "Set-up"));
 }
+
+#[tokio::test]
+async fn an_invoice_in_the_workspaces_favour_goes_to_its_balance() {
+    let app = TestApp::new().await;
+    app.leave_jobs();
+    let (owner, workspace) = subscriber(&app, "free").await;
+    let mut tx = app.write().await;
+    execute!(
+        tx,
+        sqlx::query(
+            "insert into pending_items \
+             (id, workspace_id, period, item, description, amount, created_at) \
+             values ('itm_1', $1, '2026-02', 'mau', 'Corrected usage', -300, $2)"
+        )
+        .bind(&workspace)
+        .bind(app.now())
+    )
+    .unwrap();
+    tx.commit().await.unwrap();
+    turn_to(&app, "2026-04-01T01:00:00Z");
+    app.bill().await;
+    let (issued, _) = invoice(&app, &workspace).await;
+    assert_eq!((issued.status, issued.total, issued.amount_due), (Status::Paid, -300, 0));
+    let mut tx = app.read().await;
+    assert_eq!(credit::balance(&mut tx, &workspace).await.unwrap(), 300);
+    drop(tx);
+    let owner = owner.be_again().await;
+    let path = format!("/control/v1/workspaces/{workspace}/usage/reconciliation?period=2026-03");
+    assert_eq!(owner.get(&path).await.json(200)["differences"], serde_json::json!([]));
+}
