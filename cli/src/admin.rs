@@ -4,29 +4,19 @@
 //!
 //! An address without an account, and a folder without a platform, are errors; exit code 1.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, bail, ensure};
+use anyhow::bail;
 use authsome_control_plane::app::App;
-use authsome_control_plane::config::Config;
 use authsome_control_plane::identity::admin;
-use authsome_shared::clock::Clock;
 use clap::{Args, Subcommand};
-use tokio::runtime::Builder;
+
+use crate::database::Platform;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
-    /// Where the platform keeps its data.
-    #[arg(long, value_name = "DIR", default_value = "./data", global = true)]
-    data_dir: PathBuf,
-    /// postgres://… if the platform does not use the embedded database.
-    #[arg(long, value_name = "URL", global = true)]
-    database_url: Option<String>,
-    /// The control plane's settings (TOML), if it has some of its own.
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    platform: Platform,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,30 +30,10 @@ enum Action {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = settings(arguments)?;
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("starting the async runtime")?;
-    runtime.block_on(act(config, &arguments.action))
+    arguments.platform.with(async |app| act(app, &arguments.action).await)
 }
 
-fn settings(arguments: &Arguments) -> anyhow::Result<Config> {
-    let dir = &arguments.data_dir;
-    let mut flags = vec![("server.data_dir", dir.display().to_string())];
-    if let Some(url) = &arguments.database_url {
-        flags.push(("database.url", url.clone()));
-    }
-    let config = Config::load(arguments.config.as_deref(), &flags)?;
-    // Opening would make a new platform.
-    ensure!(
-        dir.join("master.key").exists(),
-        "there is no platform in {}: --data-dir names another folder",
-        dir.display()
-    );
-    Ok(config)
-}
-
-async fn act(config: Config, action: &Action) -> anyhow::Result<()> {
-    let app = App::open(config, Clock::system()).await?;
+async fn act(app: &App, action: &Action) -> anyhow::Result<()> {
     let mut tx = app.db.write().await?;
     match action {
         Action::Grant { email } => {
@@ -90,6 +60,5 @@ async fn act(config: Config, action: &Action) -> anyhow::Result<()> {
             println!("{}  {}{disabled}", account.id, account.email);
         }
     }
-    app.db.close().await;
     Ok(())
 }

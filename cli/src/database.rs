@@ -27,7 +27,7 @@ pub struct Platform {
 
 impl Platform {
     /// Opens it, does something with it, and closes it.
-    pub fn with(&self, act: impl AsyncFnOnce(&App) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub fn with<T>(&self, act: impl AsyncFnOnce(&App) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let mut flags = vec![("server.data_dir", self.data_dir.display().to_string())];
         if let Some(url) = &self.database_url {
             flags.push(("database.url", url.clone()));
@@ -42,9 +42,9 @@ impl Platform {
         let runtime = Builder::new_current_thread().enable_all().build();
         runtime.context("starting the async runtime")?.block_on(async {
             let app = App::open(config, Clock::system()).await?;
-            act(&app).await?;
+            let done = act(&app).await?;
             app.db.close().await;
-            Ok(())
+            Ok(done)
         })
     }
 }

@@ -4,19 +4,17 @@
 //!
 //! Exit code 0 when all adds up, 1 when something does not.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use authsome_control_plane::app::App;
 use authsome_control_plane::billing::reconciliation::{self, Difference, Report};
-use authsome_control_plane::config::Config;
 use authsome_control_plane::period::Period;
-use authsome_shared::clock::Clock;
 use authsome_shared::id::WorkspaceId;
 use clap::Args;
 use serde_json::json;
-use tokio::runtime::Runtime;
+
+use crate::database::Platform;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -29,39 +27,19 @@ pub struct Arguments {
     /// For scripts: one JSON object.
     #[arg(long)]
     json: bool,
-    /// Where the platform keeps its data.
-    #[arg(long, value_name = "DIR", default_value = "./data")]
-    data_dir: PathBuf,
-    /// postgres://… if the platform does not use the embedded database.
-    #[arg(long, value_name = "URL")]
-    database_url: Option<String>,
-    /// The control plane's settings (TOML), if it has some of its own.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    platform: Platform,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let period = Period::parse(&arguments.period)
         .with_context(|| format!("{:?} is no month such as 2026-01", arguments.period))?;
-    let mut flags = vec![("server.data_dir", arguments.data_dir.display().to_string())];
-    if let Some(url) = &arguments.database_url {
-        flags.push(("database.url", url.clone()));
-    }
-    let config = Config::load(arguments.config.as_deref(), &flags)?;
-    let dir = &config.server.data_dir;
-    ensure!(dir.is_dir(), "there is no data directory {}: name it with --data-dir", dir.display());
-    let runtime = Runtime::new().context("starting the async runtime")?;
-    runtime.block_on(reconcile(arguments, config, period))
+    arguments.platform.with(async |app| reconcile(arguments, app, period).await)
 }
 
-async fn reconcile(
-    arguments: &Arguments,
-    config: Config,
-    period: Period,
-) -> anyhow::Result<ExitCode> {
-    let app = App::open(config, Clock::system()).await?;
+async fn reconcile(arguments: &Arguments, app: &App, period: Period) -> anyhow::Result<ExitCode> {
     let only = arguments.workspace.as_ref();
-    let reports = reconciliation::of_platform(&app, period, only).await?;
+    let reports = reconciliation::of_platform(app, period, only).await?;
     let mut tx = app.db.read().await?;
     let numbers = reconciliation::numbers(&mut tx, &app.config.billing).await?;
     drop(tx);
@@ -69,9 +47,8 @@ async fn reconcile(
     if arguments.json {
         println!("{}", as_json(period, &reports, &numbers));
     } else {
-        print(&app, period, &reports, &numbers);
+        print(app, period, &reports, &numbers);
     }
-    app.db.close().await;
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -108,7 +108,7 @@ async fn run_one(app: &App) -> anyhow::Result<bool> {
     let mut tx = app.db.write().await?;
     let Some(job) = jobs::claim(&mut tx).await? else { return Ok(false) };
     tx.commit().await?;
-    let outcome = perform(app, &job.payload.0).await;
+    let outcome = Box::pin(perform(app, &job.payload.0)).await;
     if let Err(error) = &outcome {
         let (kind, attempt) = (job.payload.0.kind(), job.attempts + 1);
         tracing::warn!(job = %job.id, kind, attempt, error = format!("{error:#}"), "a job failed");

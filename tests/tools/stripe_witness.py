@@ -38,7 +38,7 @@ def main(url, key):
     found = stripe.Customer.list(email="c7@example.com").data
     assert [it.metadata["n"] for it in found] == ["7"]
     customer = stripe.Customer.modify(customers[0].id, metadata={"n": "", "more": "x"})
-    assert dict(customer.metadata) == {"more": "x"}
+    assert customer.metadata.to_dict() == {"more": "x"}
     deleted = stripe.Customer.delete(customers[1].id)
     assert deleted.deleted and stripe.Customer.retrieve(customers[1].id).deleted
 

@@ -12,8 +12,7 @@ use super::invoice::settle::By;
 use super::invoice::store::{self, PendingItem};
 use super::invoice::{Invoice, Status};
 use super::money::half_up;
-use super::month;
-use super::price::label;
+use super::month::{self, Month};
 use crate::config::Billing;
 use crate::db::Tx;
 use crate::error::Result;
@@ -70,7 +69,7 @@ pub async fn settle(
     let bill = month.bill(settings, vec![]);
     let is_void = invoice.as_ref().is_some_and(|invoice| invoice.status == Status::Void);
     if !is_void {
-        charge(tx, settings, workspace, period, &closed, invoice.as_ref(), &bill).await?;
+        charge(tx, settings, workspace, &month, &closed, invoice.as_ref(), &bill).await?;
     }
     closing::note(tx, workspace, period, closed.invoice_id.as_ref(), &month, &bill).await
 }
@@ -79,11 +78,12 @@ async fn charge(
     tx: &mut Tx,
     settings: &Billing,
     workspace: &WorkspaceId,
-    period: Period,
+    month: &Month,
     closed: &Closed,
     invoice: Option<&Invoice>,
     bill: &Bill,
 ) -> Result<()> {
+    let period = month.period;
     let mut differences = closing::amounts(bill);
     for (item, amount) in &closed.amounts.0 {
         *differences.entry(item.clone()).or_default() -= amount;
@@ -112,7 +112,7 @@ async fn charge(
     for (item, amount) in differences {
         let what = match item.strip_prefix("coupon:") {
             Some(code) => format!("coupon {code}"),
-            None => label(&item),
+            None => month.label(&item),
         };
         let description = format!("Late usage of {period}: {what}");
         let pending = PendingItem {

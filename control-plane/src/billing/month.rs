@@ -1,6 +1,8 @@
 //! What a workspace's month is priced by: the terms that held, what was counted, the coupons and the
 //! taxes. Reads only; the price is made by `price` and `bill`.
 
+use std::collections::BTreeMap;
+
 use authsome_shared::id::WorkspaceId;
 use chrono::{DateTime, Utc};
 
@@ -12,7 +14,7 @@ use super::tax;
 use crate::config::Billing;
 use crate::db::Tx;
 use crate::error::Result;
-use crate::metering::quantities;
+use crate::metering::{meter, quantities};
 use crate::period::Period;
 use crate::workspaces::subscription::{self, Segment};
 
@@ -22,6 +24,8 @@ pub struct Month {
     pub period: Period,
     pub spans: Vec<Span>,
     pub quantities: Quantities,
+    /// What the operator calls the meters that were counted, by item.
+    pub labels: BTreeMap<String, String>,
     pub discounts: Vec<Discount>,
     /// `None`: not known yet, so that nothing can be invoiced.
     pub taxes: Option<Vec<Tax>>,
@@ -31,7 +35,19 @@ impl Month {
     /// The fee and usage.
     pub fn lines(&self, settings: &Billing) -> Vec<Line> {
         let month = (self.period.start(), self.period.end());
-        price::lines(&settings.currency, month, &self.spans, &self.quantities)
+        let mut lines = price::lines(&settings.currency, month, &self.spans, &self.quantities);
+        for line in &mut lines {
+            if let Some(label) = self.labels.get(&line.item) {
+                let plain = price::label(&line.item);
+                line.description = line.description.replacen(&plain, label, 1);
+            }
+        }
+        lines
+    }
+
+    /// What an item is called on an invoice.
+    pub fn label(&self, item: &str) -> String {
+        self.labels.get(item).cloned().unwrap_or_else(|| price::label(item))
     }
 
     /// With what else is charged in it.
@@ -70,10 +86,16 @@ pub async fn with(
         began.filter(|_| !settings.prorate_first_month).is_some_and(|began| began > period.start());
     let customer = party::profile(tx, workspace).await?;
     let taxes = tax::of(tx, settings, &customer).await?;
+    let meters = meter::used(tx, workspace, period).await?;
+    let labels = meters
+        .into_iter()
+        .map(|used| (format!("meter:{}", used.meter.name), used.meter.label))
+        .collect();
     Ok(Month {
         period,
         spans: spans(segments, period, whole_from_the_start),
         quantities,
+        labels,
         discounts: coupon::of(tx, workspace, period, segments).await?,
         taxes,
     })

@@ -12,7 +12,7 @@ use super::*;
 fn document(rows: usize) -> Document {
     let row = |n: usize| Row {
         description: format!("Meter number-{n}"),
-        detail: (n % 3 == 0).then(|| format!("detail-{n}")),
+        detail: n.is_multiple_of(3).then(|| format!("detail-{n}")),
         quantity: Some(format!("{n},000.25")),
         unit_price: Some("$0.015".into()),
         amount: format!("−${n}.50"),

@@ -183,10 +183,9 @@ impl Fonts {
         };
         let mut runs: Vec<Run> = vec![];
         for character in text.nfc().map(visible).filter(|c| !is_hidden(*c)) {
-            let order = std::iter::once(own).chain(2..self.faces.len());
+            let mut order = std::iter::once(own).chain(2..self.faces.len());
             let found = order
-                .filter_map(|face| Some((face, self.faces[face].glyph(character)?)))
-                .next()
+                .find_map(|face| Some((face, self.faces[face].glyph(character)?)))
                 .unwrap_or((own, GlyphId(0)));
             let (face, mut id) = found;
             let typeface = &self.faces[face];

@@ -105,6 +105,7 @@ impl Form {
     }
 
     /// With one more field.
+    #[expect(clippy::needless_pass_by_value, reason = "numbers, texts and ids alike")]
     pub fn with(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.0.push((name.into(), value.to_string()));
         self
@@ -260,7 +261,7 @@ fn refusal(status: u16, body: &[u8]) -> Again {
         500.. => Again::Not(Failure::Broken { status, message }),
         // The key stands for a call with other parameters: as unusable as after a failure.
         _ if kind == "idempotency_error" => Again::Not(Failure::Broken { status, message }),
-        _ if kind == "card_error" => {
+        _ if kind == "card_error" || code == "card_declined" => {
             let code = if decline_code.is_empty() { code } else { decline_code };
             Again::Not(Failure::Card { code, message })
         }
@@ -285,6 +286,7 @@ mod tests {
         for (status, body, wanted) in [
             (402, error("card_error", "card_declined"), "card"),
             (402, error("invalid_request_error", "x"), "refused"),
+            (402, error("invalid_request_error", "card_declined"), "card"),
             (400, error("idempotency_error", ""), "broken"),
             (401, error("invalid_request_error", ""), "refused"),
             (404, error("invalid_request_error", "resource_missing"), "refused"),

@@ -57,7 +57,8 @@ enum Next {
 pub async fn run(app: &App, stripe: &Stripe, id: &InvoiceId) -> Result<()> {
     for _ in 0..MOST_STEPS {
         let Some(mut work) = open(app, stripe, id).await? else { return Ok(()) };
-        match work.step().await {
+        // On the heap: it is large, and part of every job's future.
+        match Box::pin(work.step()).await {
             Ok(Next::Go) => {}
             Ok(Next::End) => return Ok(()),
             Err(error) => return Err(work.fail(error).await),

@@ -183,7 +183,7 @@ pub async fn compare(
         for (collection, invoice) in pairs {
             compared.push(one(stripe, invoice, collection.as_ref()).await?);
         }
-        if i64::from(page.page) * i64::from(PAGE) >= i64::try_from(invoices.total).unwrap_or(0) {
+        if i64::from(page.page) * i64::from(PAGE) >= invoices.total {
             break;
         }
     }

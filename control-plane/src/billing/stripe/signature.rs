@@ -35,7 +35,7 @@ pub fn verify(
     let is_right = |signature: &&str| {
         hex::decode(signature).is_ok_and(|tag| hmac::verify(&key, &message, &tag).is_ok())
     };
-    if !signatures.iter().any(|signature| is_right(&signature)) {
+    if !signatures.iter().any(is_right) {
         return Err("No signature in the `Stripe-Signature` header is of this body and secret");
     }
     if sent_at.abs_diff(now) > tolerance_seconds.unsigned_abs() {

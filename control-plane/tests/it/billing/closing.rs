@@ -247,3 +247,40 @@ async fn the_first_month_is_prorated_where_the_operator_says_so() {
     // 21.5 of 31 days of the fee; users are users.
     assert_eq!(totals, [1_734 + 20_000, 2_500]);
 }
+
+#[tokio::test]
+async fn a_meter_is_on_the_invoice_by_the_operators_name_for_it() {
+    let app = TestApp::new().await;
+    app.leave_jobs();
+    let admin = app.sign_up_admin("admin").await;
+    let meter = json!({
+        "name": "gpu_hours", "label": "GPU time", "unit": "GPU hour", "aggregation": "sum",
+    });
+    admin.post("/control/v1/admin/meters", meter).await.is(201);
+    let plan = "/control/v1/admin/plans/pro";
+    let mut priced = admin.get(plan).await.json(200);
+    for told in ["name", "version", "private", "note", "createdAt"] {
+        priced.as_object_mut().unwrap().remove(told);
+    }
+    priced["meters"] = json!({ "gpu_hours": {
+        "included": 1, "tiers": [{ "upTo": null, "unitMicros": 1_250_000 }],
+    } });
+    admin.put(plan, priced).await.is(200);
+    let (_, workspace) = subscriber(&app, "pro").await;
+    let events = json!({ "events": [
+        { "id": "one", "workspaceId": workspace, "value": "2.5" },
+        { "id": "one", "workspaceId": workspace, "value": "2.5" },
+    ] });
+    admin.post("/control/v1/ingest/meters/gpu_hours/events", events).await.is(200);
+    turn_to(&app, "2026-04-01T01:00:00Z");
+    app.bill().await;
+    let (issued, lines) = invoice(&app, &workspace).await;
+    let said: Vec<(&str, i64)> = lines
+        .iter()
+        .filter(|line| line.item == "meter:gpu_hours")
+        .map(|line| (line.description.as_str(), line.amount))
+        .collect();
+    // An hour is included; an hour and a half at $1.25 are $1.875.
+    assert_eq!(said, [("GPU time, included", 0), ("GPU time", 188)]);
+    assert_eq!(issued.total, 2_688);
+}

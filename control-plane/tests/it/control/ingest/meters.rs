@@ -219,8 +219,8 @@ async fn parallel_batches_that_overlap_count_each_event_once() {
         events
     };
     let sends = (0..12).map(async |n: usize| {
-        scene.send("sum", &batch(n * 20, n % 2 == 0)).await.is(200);
-        scene.send("unique", &keys(n * 20, n % 2 == 1)).await.is(200);
+        scene.send("sum", &batch(n * 20, n.is_multiple_of(2))).await.is(200);
+        scene.send("unique", &keys(n * 20, !n.is_multiple_of(2))).await.is(200);
     });
     within(join_all(sends)).await;
     // From 0 to 279.
