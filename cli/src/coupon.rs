@@ -75,6 +75,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn create(app: &App, new: &Create, as_json: bool) -> anyhow::Result<()> {
     let currency = &app.config.billing.currency;
+    if let Some(by) = &new.redeem_by {
+        let alone = json!({ "code": new.code, "redeemBy": by });
+        serde_json::from_value::<CreateCoupon>(alone).with_context(|| {
+            format!("--redeem-by {by:?} is no time such as 2026-12-31T00:00:00Z")
+        })?;
+    }
     let mut body = json!({ "code": new.code });
     let mut put = |name: &str, value: Option<Value>| {
         if let Some(value) = value {

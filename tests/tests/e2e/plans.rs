@@ -96,7 +96,7 @@ async fn a_coupon_made_at_the_machine_is_redeemed_by_a_customer() {
         (&["--percent-off", "101"][..], "percentOff"),
         (&["--amount-off", "1.234"], "amountOff"),
         (&["--amount-off", "1", "--plan", "gold"], "gold"),
-        (&["--amount-off", "1", "--redeem-by", "never"], "premature end"),
+        (&["--amount-off", "1", "--redeem-by", "never"], "--redeem-by"),
         (&[], "--percent-off"),
     ] {
         let (ok, _, said) = authsome(&platform, &[&["coupon", "create", "BAD"], bad].concat());
