@@ -86,7 +86,7 @@ async fn events_and_reports_sent_through_kill_9_count_once() {
                     })
                     .collect();
                 let body = json!({ "events": events });
-                for again in 0..1 + number % 2 {
+                for again in 0..=(number % 2) {
                     let name = format!("events-{number}-{again}");
                     let taken = insist(&ingest, METER, &name, &body).await;
                     assert_eq!(taken["conflicts"], json!([]));

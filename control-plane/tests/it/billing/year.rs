@@ -107,7 +107,7 @@ impl Year {
             admin,
             epoch: EpochId::new(),
             sequence: 1,
-            dice: Dice(0x5EED_0F_A_1EA2),
+            dice: Dice(0x05EE_D0FA_1EA2),
             model: Model::default(),
             held: vec![],
             kills: 0,
@@ -425,6 +425,7 @@ async fn check_reconciliation(year: &Year) {
 #[tokio::test]
 #[ignore = "is run by the year, in a process of its own"]
 async fn bills_until_it_is_killed() {
+    #[expect(clippy::disallowed_methods, reason = "told by the test that starts it")]
     let Ok(told) = std::env::var(CHILD) else { return };
     let told: Value = serde_json::from_str(&told).unwrap();
     let mut config = Config::default();
