@@ -237,8 +237,9 @@ impl Sheet<'_> {
             let lines = self.lines(row);
             let mut room = lines.height();
             if n + 1 == rows.len() {
-                // The sums are not left alone on a page, if there is any choice. Notes may be.
-                room += sums;
+                // What follows is not left alone on a page either, if there is any choice.
+                let all = room + sums + self.notes_height();
+                room = if all <= page { all } else { room + sums };
             }
             if self.y + room > self.bottom && room <= page {
                 self.next_page();
@@ -326,6 +327,13 @@ impl Sheet<'_> {
             self.canvas.text_to(self.right, self.y, amount, tabular(style));
             self.y += SUM_LEADING;
         }
+    }
+
+    fn notes_height(&self) -> f32 {
+        let lines = |note: &Note| self.wrapped(&note.text, FAINT, self.right - MARGIN).len();
+        let notes = self.document.notes.iter();
+        let height: f32 = notes.map(|note| rows(lines(note) + 1, LEADING) + 9.0).sum();
+        if height > 0.0 { height + 22.0 } else { 0.0 }
     }
 
     fn notes(&mut self) {
