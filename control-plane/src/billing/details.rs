@@ -33,7 +33,7 @@ impl Details {
         let Address { line1, line2, postal_code, city, state, country } = self.address;
         Self {
             name: tidy(self.name),
-            email: tidy(self.email).map(|email| email.to_lowercase()),
+            email: self.email.map(|email| email.trim().to_lowercase()),
             address: Address {
                 line1: tidy(line1),
                 line2: tidy(line2),

@@ -57,6 +57,7 @@ async fn what_is_no_address_is_refused_and_changes_nothing() {
     let before = owner.put(&path, details()).await.json(200);
     for (body, field) in [
         (json!({ "email": "nobody" }), "email"),
+        (json!({ "email": "" }), "email"),
         (json!({ "name": "x".repeat(201) }), "name"),
         (json!({ "name": "a\u{0}b" }), "name"),
         (json!({ "taxId": "x".repeat(51) }), "taxId"),
