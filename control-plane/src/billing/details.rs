@@ -40,7 +40,7 @@ impl Details {
                 postal_code: tidy(postal_code),
                 city: tidy(city),
                 state: tidy(state),
-                country: tidy(country).map(|country| country.to_uppercase()),
+                country: country.map(|country| country.trim().to_uppercase()),
             },
             tax_id: tidy(self.tax_id),
         }

@@ -58,6 +58,7 @@ async fn what_is_no_address_is_refused_and_changes_nothing() {
     for (body, field) in [
         (json!({ "email": "nobody" }), "email"),
         (json!({ "email": "" }), "email"),
+        (json!({ "address": { "country": "" } }), "address.country"),
         (json!({ "name": "x".repeat(201) }), "name"),
         (json!({ "name": "a\u{0}b" }), "name"),
         (json!({ "taxId": "x".repeat(51) }), "taxId"),
