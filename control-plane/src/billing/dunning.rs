@@ -36,7 +36,7 @@ fn steps(settings: &Billing) -> Vec<(u32, Action)> {
 
 /// When there is first anything to do.
 pub fn first(settings: &Billing, due: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    Some(step(settings, due, 0, due - TimeDelta::seconds(1)).next_at).flatten()
+    step(settings, due, 0, due - TimeDelta::seconds(1)).next_at
 }
 
 /// What is to be done now, and when to look again.
@@ -52,18 +52,18 @@ pub struct Step {
 pub fn step(settings: &Billing, due: DateTime<Utc>, done: usize, now: DateTime<Utc>) -> Step {
     let steps = steps(settings);
     let at = |days: u32| due + TimeDelta::days(days.into());
+    let done = done.min(steps.len());
     let reached = steps.iter().take_while(|(days, _)| at(*days) <= now).count().max(done);
-    let mut actions: Vec<Action> =
-        steps[done.min(reached)..reached].iter().map(|(_, action)| *action).collect();
-    let last = actions.iter().rposition(|action| matches!(action, Action::Remind(_)));
-    let mut n = 0;
-    actions.retain(|action| {
-        n += 1;
-        !matches!(action, Action::Remind(_)) || Some(n - 1) == last
-    });
-    if actions.contains(&Action::Suspend) {
-        actions.retain(|action| !matches!(action, Action::Remind(_)));
-    }
+    let due_now = &steps[done..reached];
+    let is_reminder = |action: &Action| matches!(action, Action::Remind(_));
+    // A suspension says all that a reminder would.
+    let suspends = due_now.iter().any(|(_, action)| *action == Action::Suspend);
+    let last = due_now.iter().map(|(_, action)| action).rfind(|action| is_reminder(action));
+    let actions = due_now
+        .iter()
+        .map(|(_, action)| *action)
+        .filter(|action| !is_reminder(action) || (!suspends && Some(action) == last))
+        .collect();
     Step { actions, done: reached, next_at: steps.get(reached).map(|(days, _)| at(*days)) }
 }
 

@@ -54,23 +54,9 @@ pub struct ProxyLedger {
     pub missing: i64,
 }
 
-#[derive(Debug)]
-pub struct Reconciliation {
-    pub period: Period,
-    pub sums: Sums,
-    pub proxies: Vec<ProxyLedger>,
-    pub gaps: Vec<Gap>,
-}
-
-/// Reconciles `period`, or the current month. What was counted before `kept_since` may be gone.
-pub async fn of(
-    tx: &mut Tx,
-    access: &Access,
-    period: Option<&str>,
-    kept_since: DateTime<Utc>,
-) -> Result<Reconciliation> {
-    let period = Period::asked(period, tx.now())?;
-    let sums = sums(tx, access.workspace_id(), period, kept_since).await?;
+/// The platform's ledgers, proxy by proxy, and what never came of them: they hold all workspaces'
+/// records.
+pub async fn ledgers(tx: &mut Tx, _: &Access) -> Result<(Vec<ProxyLedger>, Vec<Gap>)> {
     let mut ledgers = Vec::new();
     for proxy in proxies::all(tx).await? {
         let (applied, missing) = ledger(tx, &proxy.id).await?;
@@ -81,7 +67,7 @@ pub async fn of(
         sqlx::query_as("select * from ledger_gaps order by detected_at desc, node_id limit $1")
             .bind(MAX_GAPS)
     )?;
-    Ok(Reconciliation { period, sums, proxies: ledgers, gaps })
+    Ok((ledgers, gaps))
 }
 
 /// A workspace's month, added up in four ways. What was counted before `kept_since` may be gone.

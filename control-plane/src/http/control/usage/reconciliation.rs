@@ -18,7 +18,8 @@ use crate::http::extract::{Json, Path, Query};
 use crate::http::openapi::{Failures, Refusals};
 use crate::http::session::SignedIn;
 use crate::metering::reconciliation as ledger;
-use crate::metering::reconciliation::{Gap, ProxyLedger, Reconciliation, Sums};
+use crate::metering::reconciliation::{Gap, ProxyLedger, Sums};
+use crate::period::Period;
 use crate::workspaces;
 
 /// A month, added up in more than one way.
@@ -227,10 +228,10 @@ pub async fn get_reconciliation(
     let now = tx.now();
     let (access, _) = workspaces::access(&mut tx, &actor, &id, Permission::ViewUsage).await?;
     let kept_since = reconciliation::kept_since(&app, now);
-    let Reconciliation { period, sums, proxies, gaps } =
-        ledger::of(&mut tx, &access, params.period.as_deref(), kept_since).await?;
+    let period = Period::asked(params.period.as_deref(), now)?;
+    let (proxies, gaps) = ledger::ledgers(&mut tx, &access).await?;
     let settings = &app.config.billing;
-    let Report { users, items, invoice, closed_at, mut differences, .. } =
+    let Report { sums, users, items, invoice, closed_at, mut differences, .. } =
         reconciliation::of(&mut tx, settings, &id, period, kept_since).await?;
     drop(tx);
     let collected = compare::of_month(&app, Some(&id), period).await;
