@@ -13,6 +13,7 @@ pub mod collection;
 pub mod compare;
 pub mod customer;
 pub mod event;
+mod follow;
 mod lines;
 pub mod object;
 mod signature;

@@ -82,7 +82,7 @@ fn domains_know_no_http_server() {
 
 #[test]
 fn the_edge_owns_the_transaction() {
-    const MAY_COMMIT: [(&str, &str); 19] = [
+    const MAY_COMMIT: [(&str, &str); 20] = [
         ("app.rs", "opening the platform is an edge"),
         ("main.rs", "a command is an edge"),
         ("worker.rs", "a job is an edge"),
@@ -100,6 +100,7 @@ fn the_edge_owns_the_transaction() {
         ("billing/payment_method.rs", "asks Stripe between two transactions"),
         ("billing/stripe/collect.rs", "notes each step before and after it asks Stripe"),
         ("billing/stripe/customer.rs", "asks Stripe between two transactions"),
+        ("billing/stripe/follow.rs", "takes up what it has asked Stripe for"),
         ("billing/stripe/tax_rate.rs", "keeps what it has asked Stripe for"),
         ("billing/stripe/event.rs", "a job that asks Stripe between two transactions"),
     ];

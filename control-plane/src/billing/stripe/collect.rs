@@ -1,6 +1,6 @@
 //! Brings an invoice of ours to Stripe and has it paid. Each step is told from what Stripe has at
 //! that moment, so that a crash, a lost answer or somebody's hand at Stripe only changes where it
-//! goes on from. What becomes of it there, becomes of ours (`invoice::settle`); a void, a payment by
+//! goes on from. What becomes of it there, becomes of ours (`follow`); a void, a payment by
 //! other means and a credit of ours become Stripe's.
 //!
 //! Fails when Stripe can't be asked, refuses, or has another total than ours: then nothing is charged,
@@ -15,20 +15,21 @@ use chrono::{DateTime, Utc};
 
 use super::client::{Failure, Form};
 use super::collection::{self, Collection, Step};
+use super::follow::{follow, reason};
 use super::lines::{self, Wanted};
-use super::object::{self, InvoicePayment, List, PaymentIntent, Reference};
+use super::object::{self, Reference};
 use super::{Stripe, customer};
 use crate::app::App;
 use crate::billing::invoice::settle::{self, By};
 use crate::billing::invoice::{Collector, Invoice, Status, store};
-use crate::billing::{credit, payment_method};
+use crate::billing::payment_method;
 use crate::error::{Error, Result};
 
 /// By which an invoice and its items are known at Stripe.
 pub const INVOICE_KEY: &str = "authsome_invoice";
 const LINE_KEY: &str = "authsome_line";
 
-const BY: By<'static> = By::System("stripe");
+pub(super) const BY: By<'static> = By::System("stripe");
 
 /// An invoice takes so many steps at most: more, and something undoes them.
 const MOST_STEPS: usize = 20;
@@ -436,94 +437,5 @@ impl Work<'_> {
             Ok(()) => error,
             Err(unsaved) => unsaved,
         }
-    }
-}
-
-/// Takes up what became of an invoice at Stripe. `reason`: why its payment failed, if it did.
-async fn follow(
-    app: &App,
-    id: &InvoiceId,
-    theirs: &object::Invoice,
-    reason: Option<String>,
-) -> Result<()> {
-    let mut tx = app.db.write().await?;
-    let Some(ours) = store::hold(&mut tx, id).await? else { return Ok(()) };
-    if !ours.status.is_open() {
-        return Ok(());
-    }
-    match theirs.status.as_str() {
-        "paid" => {
-            let over = theirs.amount_paid.min(theirs.asked()) - ours.amount_due;
-            settle::paid(&mut tx, BY, id, Some(&theirs.id)).await?;
-            if over > 0 {
-                credit::overpaid(&mut tx, &ours, over).await?;
-            }
-        }
-        "void" => {
-            settle::void(&mut tx, BY, id, "It was voided at Stripe").await?;
-        }
-        "uncollectible" => {
-            let reason = "It was marked as uncollectible at Stripe";
-            settle::failed(&mut tx, BY, id, reason).await?;
-        }
-        "open" => {
-            if let Some(reason) = reason {
-                settle::failed(&mut tx, BY, id, &reason).await?;
-            }
-        }
-        _ => {}
-    }
-    Ok(tx.commit().await?)
-}
-
-/// Looks at an invoice that Stripe told of, and takes up its state. Makes calls.
-pub async fn look(app: &App, stripe: &Stripe, stripe_invoice_id: &str) -> Result<()> {
-    let path = format!("invoices/{stripe_invoice_id}");
-    let theirs: object::Invoice = match stripe.client.get(&path, &Form::new()).await {
-        Ok(theirs) => theirs,
-        // A draft that was deleted.
-        Err(failure) if failure.is_absent() => return Ok(()),
-        Err(failure) => return Err(failure.into()),
-    };
-    let named = theirs.metadata.get(INVOICE_KEY).and_then(|id| id.parse::<InvoiceId>().ok());
-    let Some(id) = named else { return Ok(()) };
-    let reason = if theirs.status == "open" && theirs.attempted {
-        Some(why_failed(stripe, &theirs).await?)
-    } else {
-        None
-    };
-    let mut tx = app.db.write().await?;
-    let Some(mut collection) = collection::of(&mut tx, &id).await? else { return Ok(()) };
-    // Of two with our id, only the one that we know counts.
-    if collection.stripe_invoice_id.as_deref().is_some_and(|known| known != theirs.id) {
-        return Ok(());
-    }
-    collection.take(&theirs);
-    collection::put(&mut tx, &collection).await?;
-    tx.commit().await?;
-    follow(app, &id, &theirs, reason).await
-}
-
-/// What the card's issuer said last.
-async fn why_failed(stripe: &Stripe, theirs: &object::Invoice) -> Result<String> {
-    const UNKNOWN: &str = "The payment failed";
-    let form = Form::new().with("invoice", &theirs.id);
-    let payments: List<InvoicePayment> = stripe.client.get("invoice_payments", &form).await?;
-    let intent = payments.data.into_iter().find_map(|payment| payment.payment.payment_intent);
-    let Some(intent) = intent else { return Ok(UNKNOWN.into()) };
-    let path = format!("payment_intents/{intent}");
-    let intent: PaymentIntent = stripe.client.get(&path, &Form::new()).await?;
-    let Some(error) = intent.last_payment_error else { return Ok(UNKNOWN.into()) };
-    let message = error.message.unwrap_or_else(|| UNKNOWN.into());
-    Ok(reason(&error.code.unwrap_or_default(), message, theirs.hosted_invoice_url.as_deref()))
-}
-
-/// Why a payment failed, for the workspace: in the issuer's words, or what is to be done.
-fn reason(code: &str, message: String, hosted_url: Option<&str>) -> String {
-    match (code, hosted_url) {
-        ("invoice_payment_intent_requires_action" | "authentication_required", Some(url)) => {
-            format!("The card's holder has to confirm the payment at {url}")
-        }
-        _ => message,
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::client::{Failure, Form};
 use super::object::{Charge, CreditNote, Customer, InvoicePayment, List, PaymentMethod};
-use super::{Stripe, collect, collection, customer, signature};
+use super::{Stripe, collect, collection, customer, follow, signature};
 use crate::app::App;
 use crate::billing::payment_method;
 use crate::db::Tx;
@@ -130,7 +130,7 @@ pub async fn handle(app: &App, event_id: &str) -> Result<()> {
                 look_at_customer(app, stripe, &workspace).await?;
             }
         }
-        "invoice" => collect::look(app, stripe, &object).await?,
+        "invoice" => follow::look(app, stripe, &object).await?,
         "charge" => look_at_charge(app, stripe, &object).await?,
         "credit_note" => look_at_credit_note(app, stripe, &object).await?,
         _ => {}
@@ -210,7 +210,7 @@ async fn look_at_credit_note(app: &App, stripe: &Stripe, id: &str) -> Result<()>
     collection::note_credited(&mut tx, &known.invoice_id, credited).await?;
     tx.commit().await?;
     // It may be paid by it.
-    collect::look(app, stripe, &note.invoice).await
+    follow::look(app, stripe, &note.invoice).await
 }
 
 #[cfg(test)]
