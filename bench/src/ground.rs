@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use authsome_shared::api_key::{KeyMode, KeyType, generate};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 
 use crate::load::closed::HOST;
 use crate::process::{LOAD_CORE, Process};
+use crate::world::{APPLICATION, World};
 
 /// Bytes of every small answer's body.
 const ANSWER: usize = 1_100;
@@ -23,17 +23,11 @@ const ANSWER: usize = 1_100;
 /// Bytes of a large body.
 pub const BIG: usize = 10 * 1024 * 1024;
 
-/// Where every application's calls go.
-pub const APPLICATION: &str = "app_0000000000000000000001";
-
 pub struct Ground {
     dir: TempDir,
+    pub world: World,
     /// Texts of the keys that are known and not limited.
     pub keys: Arc<[String]>,
-    /// One that is known, and over its limit after a few calls an hour.
-    pub limited: String,
-    /// Well-formed, and unknown.
-    pub unknown: Arc<[String]>,
     pub upstream: SocketAddr,
     /// Trusts the subjects' certificate.
     pub tls: Arc<ClientConfig>,
@@ -43,7 +37,6 @@ pub struct Ground {
 impl Ground {
     pub fn new(keys: usize) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir().context("no folder to work in")?;
-        let key = || generate(KeyType::Secret, KeyMode::Live).into_inner();
         let tls = certificate(dir.path())?;
         fs::write(dir.path().join("big"), vec![b'x'; BIG])?;
         let upstream = free()?;
@@ -61,10 +54,10 @@ impl Ground {
         let command = ["nginx", "-c", &config, "-e", "stderr"];
         let mut process = Process::start("upstream", LOAD_CORE, &command, &log)?;
         process.wait_until(|| is_open(upstream))?;
+        let world = World::new(keys, upstream);
         Ok(Self {
-            keys: (0..keys).map(|_| key()).collect(),
-            limited: key(),
-            unknown: (0..1_000).map(|_| key()).collect(),
+            keys: world.keys.clone().into(),
+            world,
             upstream,
             tls,
             upstream_process: process,
@@ -92,7 +85,7 @@ impl Ground {
         for (n, key) in self.keys.iter().enumerate() {
             writeln!(file, "{}", line(key, &key_id(n), false))?;
         }
-        writeln!(file, "{}", line(&self.limited, "key_limited", true))?;
+        writeln!(file, "{}", line(&self.world.limited, "key_limited", true))?;
         Ok(file.flush()?)
     }
 
@@ -117,7 +110,7 @@ impl Ground {
     }
 }
 
-pub fn key_id(n: usize) -> String {
+fn key_id(n: usize) -> String {
     format!("key_{n:022}")
 }
 

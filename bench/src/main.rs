@@ -2,6 +2,7 @@
 //! module and a subcommand of its own; none of them is a test. Linux only: it reads `/proc`.
 
 mod ground;
+mod instructions;
 mod load;
 mod machine;
 mod process;
@@ -11,6 +12,8 @@ mod round;
 mod scenario;
 mod statistics;
 mod subject;
+mod upstream;
+mod world;
 
 #[path = "../../proxy/tests/it/control.rs"]
 #[allow(dead_code, reason = "the proxy's tests want more of it")]
@@ -32,10 +35,14 @@ struct Arguments {
 enum Command {
     /// The proxy and its peers, in alternating rounds.
     Proxies(proxies::Arguments),
+    Instructions(instructions::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Proxies(arguments) => proxies::run(&arguments),
+        Command::Instructions(arguments) => {
+            tokio::runtime::Runtime::new()?.block_on(instructions::run(&arguments))
+        }
     }
 }

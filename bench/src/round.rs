@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ground::{APPLICATION, BIG, Ground};
+use crate::ground::{BIG, Ground};
 use crate::load::{Load, Outcome, Wire, closed, steady};
 use crate::machine;
 use crate::process::own_processor;
 use crate::statistics::percentile;
 use crate::subject::{Kind, Subject};
+use crate::world::APPLICATION;
 
 /// At most this part of the time may be taken by the host.
 const STOLEN: f64 = 0.02;
@@ -135,8 +136,8 @@ fn load(subject: &Subject, ground: &Ground, what: What, pace: Pace) -> Load {
         Pace::Steady(_, callers) => (Wire::Http1, callers),
     };
     let path = match what {
-        What::Download => "big",
-        _ => "users/42",
+        What::Download => "users/big",
+        _ => "users/7?expand=teams",
     };
     let one = || Arc::from([ground.keys.first().cloned().unwrap_or_default()]);
     Load {
@@ -144,8 +145,8 @@ fn load(subject: &Subject, ground: &Ground, what: What, pace: Pace) -> Load {
         address: if wire == Wire::Http1 { subject.plain } else { subject.tls },
         tls: ground.tls.clone(),
         keys: match what {
-            What::Unknown => ground.unknown.clone(),
-            What::Limited => Arc::from([ground.limited.clone()]),
+            What::Unknown => Arc::from([ground.world.unknown.clone()]),
+            What::Limited => Arc::from([ground.world.limited.clone()]),
             _ if subject.kind == Kind::Pingap => one(),
             _ => ground.keys.clone(),
         },

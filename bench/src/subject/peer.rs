@@ -29,7 +29,7 @@ pub fn start(kind: Kind, ground: &Ground) -> anyhow::Result<(Process, SocketAddr
         Kind::NginxLua => {
             ground.list("lua-keys.txt", |key, id, limited| {
                 let (requests, window) = if limited { (2, 3_600) } else { (100_000, 1) };
-                format!("{key} {id} {} {requests} {window}", crate::ground::APPLICATION)
+                format!("{key} {id} {} {requests} {window}", crate::world::APPLICATION)
             })?;
             settings("gate.lua", include_str!("../../peers/gate.lua"))?;
             nginx(settings("nginx-lua.conf", include_str!("../../peers/nginx-lua.conf"))?)
