@@ -93,6 +93,7 @@ impl Gateway {
             (None, Some(it)) => (it.id.as_ref().map(AsRef::as_ref), Some(&*it.mask)),
             (None, None) => (None, None),
         };
+        let client = ctx.client.as_ref();
         let agent = request.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
         Decision {
             time: self.clock.now().timestamp_micros(),
@@ -106,7 +107,7 @@ impl Gateway {
             path: without_keys(path_only(request.raw_path())),
             protocol: Some(protocol(request.version).into()),
             user_agent: agent.map(|it| without_keys(it[..it.len().min(MAX_AGENT)].into())),
-            client: ctx.peer.map_or_else(Cow::default, |peer| peer.ip().to_string().into()),
+            client: client.and_then(|it| it.to_str().ok()).unwrap_or_default().into(),
             status: ctx.status,
             code: ctx.code.map(|code| code.as_str().into()),
             cause: ctx.cause.as_ref().map(|cause| Kind::of(cause).as_str().into()),
