@@ -120,8 +120,4 @@ impl Ctx {
             under_way: None,
         }
     }
-
-    pub fn latency_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
 }

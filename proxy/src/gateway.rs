@@ -86,15 +86,16 @@ impl Gateway {
         }
         let (workspace, application) = admitted.application.ids.clone();
         let began = Instant::now();
+        let now = self.clock.micros();
         self.ledger.record(&UsageRecord {
-            at: self.clock.now().timestamp_millis(),
+            at: now.div_euclid(1_000),
             workspace,
             application,
             key: admitted.key.id.clone(),
             bucket: admitted.key.first().cloned(),
             route: admitted.route.to_string(),
             status: ctx.status,
-            latency_us: ctx.latency_us(),
+            latency_us: micros(began - ctx.started),
             bytes_in: ctx.bytes_in,
             bytes_out: ctx.bytes_out,
             units: admitted.cost,
@@ -178,9 +179,14 @@ impl ProxyHttp for Gateway {
         _digest: Option<&Digest>,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        ctx.connected = Some(Instant::now());
-        if let Some(began) = ctx.attempt_started.filter(|_| !reused) {
-            self.metrics.latency.connect.observe(seconds_since(began));
+        // A kept connection was found at once.
+        ctx.connected = ctx.attempt_started;
+        if !reused {
+            let now = Instant::now();
+            ctx.connected = Some(now);
+            if let Some(began) = ctx.attempt_started {
+                self.metrics.latency.connect.observe((now - began).as_secs_f64());
+            }
         }
         self.connected(ctx, fd);
         Ok(())
@@ -249,9 +255,10 @@ impl ProxyHttp for Gateway {
         }
         self.answered(ctx)?;
         ctx.status = response.status.as_u16();
-        ctx.upstream_us = ctx.upstream_started.map(|at| micros(at.elapsed()));
+        let now = Instant::now();
+        ctx.upstream_us = ctx.upstream_started.map(|at| micros(now - at));
         if let Some(connected) = ctx.connected {
-            self.metrics.latency.first_byte.observe(seconds_since(connected));
+            self.metrics.latency.first_byte.observe((now - connected).as_secs_f64());
         }
         respond::change(response, |headers| {
             forward::clean_response(headers, ctx);

@@ -82,9 +82,9 @@ pub fn choose(
 
 impl Choice {
     /// The request is on its way.
-    pub fn begin(&mut self, pools: &Pools) {
+    pub fn begin(&mut self) {
         if let Self::Own(own) = self {
-            own.begin(pools.now());
+            own.begin();
         }
     }
 

@@ -51,7 +51,7 @@ impl Gateway {
             return Err(Cause::Unavailable("ledger_full"));
         }
         self.take_quota(&admitted, now).await?;
-        choice.begin(&self.pools);
+        choice.begin();
         ctx.choice = Some(choice);
         ctx.admitted = Some(admitted);
         Ok(())

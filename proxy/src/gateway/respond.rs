@@ -56,18 +56,20 @@ pub fn stamp(headers: &mut HeaderMap, ctx: &Ctx) {
     }
     let Some((state, now)) = &ctx.rate else { return };
     let (requests, remaining) = (state.limit.requests.into(), state.remaining);
-    // All values in one piece of memory.
-    let mut values = Values::default();
-    headers.insert(&names::LIMIT, values.take(|it| it.number(requests)));
-    headers.insert(&names::REMAINING, values.take(|it| it.number(remaining)));
-    headers.insert(&names::RESET, values.take(|it| it.number(state.reset())));
-    let policy = values.take(|it| {
-        it.text("\"default\";q=").number(requests).text(";w=").number(state.window_seconds())
+    let (window, left) = (state.window_seconds(), state.reset_in(*now));
+    let [limit, rest, reset, policy, current] = Values::of(|it| {
+        [
+            it.number(requests).end(),
+            it.number(remaining).end(),
+            it.number(state.reset()).end(),
+            it.text("\"default\";q=").number(requests).text(";w=").number(window).end(),
+            it.text("\"default\";r=").number(remaining).text(";t=").number(left).end(),
+        ]
     });
+    headers.insert(&names::LIMIT, limit);
+    headers.insert(&names::REMAINING, rest);
+    headers.insert(&names::RESET, reset);
     headers.insert(&names::POLICY, policy);
-    let current = values.take(|it| {
-        it.text("\"default\";r=").number(remaining).text(";t=").number(state.reset_in(*now))
-    });
     headers.insert(&names::RATE_LIMIT, current);
 }
 

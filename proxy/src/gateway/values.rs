@@ -1,7 +1,7 @@
 //! Values of header fields that are made for one message, several in one piece of memory. Only what
 //! is a value can be written.
 
-use bytes::{BufMut, BytesMut};
+use bytes::Bytes;
 use http::HeaderValue;
 
 /// Most digits of a number.
@@ -10,24 +10,30 @@ const DIGITS: usize = 20;
 /// Enough for the fields of a limit.
 const ROOM: usize = 160;
 
-/// A value under way, and the room for those to come.
-pub struct Values(BytesMut);
-
-impl Default for Values {
-    fn default() -> Self {
-        Self(BytesMut::with_capacity(ROOM))
-    }
-}
+/// Values under way.
+pub struct Values(Vec<u8>);
 
 impl Values {
-    /// What `write` writes.
-    pub fn take(&mut self, write: impl FnOnce(&mut Self) -> &mut Self) -> HeaderValue {
-        let written = write(self).0.split().freeze();
-        HeaderValue::from_maybe_shared(written).expect("digits and printable text are a value")
+    /// As many values as `write` names the ends of.
+    pub fn of<const N: usize>(write: impl FnOnce(&mut Self) -> [usize; N]) -> [HeaderValue; N] {
+        let mut values = Self(Vec::with_capacity(ROOM));
+        let ends = write(&mut values);
+        let written = Bytes::from(values.0);
+        let mut begin = 0;
+        ends.map(|end| {
+            let value = written.slice(begin..end);
+            begin = end;
+            HeaderValue::from_maybe_shared(value).expect("digits and printable text are a value")
+        })
+    }
+
+    /// A value ends here.
+    pub fn end(&mut self) -> usize {
+        self.0.len()
     }
 
     pub fn text(&mut self, text: &'static str) -> &mut Self {
-        self.0.put_slice(text.as_bytes());
+        self.0.extend_from_slice(text.as_bytes());
         self
     }
 
@@ -42,7 +48,7 @@ impl Values {
                 break;
             }
         }
-        self.0.put_slice(&digits[at..]);
+        self.0.extend_from_slice(&digits[at..]);
         self
     }
 }
@@ -53,11 +59,12 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_anybody_writes_them() {
-        let mut values = Values::default();
-        for number in [0, 9, 10, 12_345, u64::MAX, u64::from(u32::MAX)] {
-            assert_eq!(values.take(|it| it.number(number)), number.to_string().as_str());
+        let numbers = [0, 9, 10, 12_345, u64::MAX, u64::from(u32::MAX)];
+        let values = Values::of(|it| numbers.map(|number| it.number(number).end()));
+        for (value, number) in values.iter().zip(numbers) {
+            assert_eq!(value, number.to_string().as_str());
         }
-        let text = values.take(|it| it.text("\"a\";q=").number(7).text(";w=").number(60));
+        let [text] = Values::of(|it| [it.text("\"a\";q=").number(7).text(";w=").number(60).end()]);
         assert_eq!(text, "\"a\";q=7;w=60");
     }
 }
