@@ -22,17 +22,12 @@ use anyhow::ensure;
 use authsome_shared::api_key::KeyDigest;
 use clap::Args;
 
+use crate::control::{Control, TOKEN};
 use crate::upstream::Upstream;
 use crate::world::World;
 use budget::{Budget, Figures};
 use client::Client;
 use subject::Subject;
-
-#[path = "../../proxy/tests/it/control.rs"]
-#[allow(dead_code, reason = "the tests want more of it")]
-mod control;
-
-use control::{Control, TOKEN};
 
 /// That an application may have.
 const KEYS: usize = 1_000;

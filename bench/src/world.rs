@@ -11,7 +11,7 @@ use authsome_shared::snapshot::{
 };
 
 const WORKSPACE: &str = "ws_0352BzK1sipBK5mYlLMDcU";
-const APPLICATION: &str = "app_0352BzK1sipBK5mYlLMDcU";
+pub const APPLICATION: &str = "app_0352BzK1sipBK5mYlLMDcU";
 
 pub struct World {
     /// Everything that the proxy gets.
@@ -80,7 +80,7 @@ fn application(upstream: SocketAddr) -> Application {
         rate_limit: None,
         quota: None,
         quota_hard: false,
-        max_body_bytes: 1024 * 1024,
+        max_body_bytes: 64 * 1024 * 1024,
         accept: vec![KeySource::Bearer],
         end_user_header: "x-authsome-user-id".into(),
     }

@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use authsome_shared::clock::Clock;
-use authsome_shared::usage::UsageRecord;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
@@ -37,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::ledger::Ledger;
+use crate::ledger::line::Line;
 use crate::limit::Limits;
 use crate::listener::connection::Connection;
 use crate::metrics::Metrics;
@@ -84,22 +84,21 @@ impl Gateway {
         if std::mem::replace(&mut ctx.recorded, true) {
             return;
         }
-        let (workspace, application) = admitted.application.ids.clone();
+        let (workspace, application) = &admitted.application.ids;
         let began = Instant::now();
-        let now = self.clock.micros();
-        self.ledger.record(&UsageRecord {
-            at: now.div_euclid(1_000),
+        self.ledger.record(Line {
+            at: self.clock.micros().div_euclid(1_000),
             workspace,
             application,
-            key: admitted.key.id.clone(),
-            bucket: admitted.key.first().cloned(),
-            route: admitted.route.to_string(),
+            key: &admitted.key.id,
+            bucket: admitted.key.first(),
+            route: &admitted.route,
             status: ctx.status,
             latency_us: micros(began - ctx.started),
             bytes_in: ctx.bytes_in,
             bytes_out: ctx.bytes_out,
             units: admitted.cost,
-            user: ctx.user.take(),
+            user: ctx.user.as_deref(),
         });
         self.metrics.latency.ledger.observe(seconds_since(began));
     }

@@ -1,7 +1,7 @@
 //! The figures, and the file that says how high they may be. Another machine has another C library
 //! and processor, so that the engine's own figure scales the budget of ours.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
@@ -66,7 +66,7 @@ impl Budget {
              # `bench instructions --update` writes them. Both by the profile `release`.\n",
         );
         for (name, figure) in [("bare", figures.bare)].into_iter().chain(figures.ours()) {
-            text.push_str(&format!("{name} = {figure:.0}.0\n"));
+            let _ = writeln!(text, "{name} = {figure:.0}.0");
         }
         Ok(std::fs::write(path(), text)?)
     }

@@ -4,9 +4,6 @@
 use bytes::Bytes;
 use http::HeaderValue;
 
-/// Most digits of a number.
-const DIGITS: usize = 20;
-
 /// Enough for the fields of a limit.
 const ROOM: usize = 160;
 
@@ -37,18 +34,8 @@ impl Values {
         self
     }
 
-    pub fn number(&mut self, mut number: u64) -> &mut Self {
-        let mut digits = [0; DIGITS];
-        let mut at = DIGITS;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + u8::try_from(number % 10).expect("a digit");
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.0.extend_from_slice(&digits[at..]);
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        self.0.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         self
     }
 }
