@@ -5,10 +5,10 @@
 //! One request is under way at a time, and the next part of an exchange comes only when the process
 //! waits for it, as a network has it; what the process does by itself meanwhile is measured apart
 //! and taken off. Usage is not shipped while requests are counted; shipping a record is a figure of
-//! its own, and part of the whole. It fails when valgrind, or a program, is missing.
+//! its own. It fails when valgrind, or a program, is missing.
 //!
-//! Callgrind's processor knows no SHA extensions: a key's digest takes some hundred instructions
-//! there that a real one does not need. That figure is printed, and not taken off.
+//! Callgrind's processor knows no SHA extensions, so that a key's digest takes far more instructions
+//! there than in life. What it takes is printed, and not taken off.
 
 mod budget;
 mod client;

@@ -86,9 +86,8 @@ impl Gateway {
         }
         let (workspace, application) = &admitted.application.ids;
         let began = Instant::now();
-        let now = self.clock.micros();
         self.ledger.record(Line {
-            at: now.div_euclid(1_000),
+            at: self.clock.micros().div_euclid(1_000),
             workspace,
             application,
             key: &admitted.key.id,

@@ -33,7 +33,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::io::poll_read_buf;
 
 use super::body::Body;
-use super::ends::Ending;
+use super::ends::{Ending, Wait};
 use super::head::Reader;
 use super::pace::Pace;
 use super::transport::Transport;
@@ -98,6 +98,8 @@ pub struct Connection {
     client: HeaderValue,
     alpn: Option<ALPN>,
     limits: Limits,
+    /// How long it may stay without a first request when idle connections have been ended already.
+    moment: Option<Duration>,
     /// Read, not yet given to the engine.
     ahead: BytesMut,
     reader: Reader,
@@ -131,6 +133,7 @@ impl Connection {
         alpn: Option<ALPN>,
         limits: Limits,
         ending: Ending,
+        moment: Option<Duration>,
     ) -> Self {
         let digest = SocketDigest::from_raw_fd(stream.descriptor());
         let _ = digest.peer_addr.set(Some(EngineAddress::Inet(peer)));
@@ -141,6 +144,7 @@ impl Connection {
             client: HeaderValue::try_from(peer.ip().to_string()).expect("an address is a value"),
             alpn,
             limits,
+            moment,
             ahead: BytesMut::new(),
             reader: Reader::default(),
             began: None,
@@ -201,11 +205,6 @@ impl Connection {
         }
     }
 
-    /// Whether nothing of a next request has come.
-    pub fn is_idle(&self) -> bool {
-        self.ahead.is_empty()
-    }
-
     /// Reads the next request's head and checks it; the engine can then read it without waiting.
     pub async fn next_head(&mut self) -> Result<(), End> {
         if !self.body.is_done() {
@@ -242,10 +241,14 @@ impl Connection {
             if let Poll::Ready(read) = read {
                 return Poll::Ready(Some(read));
             }
+            let ends = self.ahead.is_empty() && self.moment.is_none();
+            if ends && self.ending.poll(Wait::Idle, context) {
+                return Poll::Ready(None);
+            }
             let deadline = *deadline.get_or_insert_with(|| {
                 let now = Instant::now();
                 if self.ahead.is_empty() {
-                    now + self.limits.idle
+                    now + self.moment.unwrap_or(self.limits.idle)
                 } else {
                     *self.began.get_or_insert(now) + self.limits.head
                 }
