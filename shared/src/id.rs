@@ -2,11 +2,15 @@
 //! (UUID version 7 in base 62), so that ids of one kind sort by creation and never collide.
 //! Parsing accepts any text with the right prefix; whether the thing exists is for the store to say.
 
+mod text;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use text::Text;
 
 pub(crate) const BASE62: &[u8; 62] =
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -41,9 +45,9 @@ macro_rules! id {
         #[doc = $doc]
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(feature = "control-plane", derive(sqlx::Type))]
-        #[cfg_attr(feature = "control-plane", sqlx(transparent))]
+        #[cfg_attr(feature = "control-plane", sqlx(transparent, no_pg_array))]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Text);
 
         impl $name {
             pub const PREFIX: &'static str = $prefix;
@@ -51,11 +55,11 @@ macro_rules! id {
             /// A new id, later in order than every id made before in this process's clock.
             #[expect(clippy::new_without_default, reason = "each call gives another value")]
             pub fn new() -> Self {
-                Self(format!("{}{}", $prefix, unique()))
+                Self(Text::from(&*format!("{}{}", $prefix, unique())))
             }
 
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
@@ -76,13 +80,13 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
@@ -96,7 +100,7 @@ macro_rules! id {
                         && rest.bytes().all(|b| b.is_ascii_alphanumeric())
                 });
                 match rest {
-                    Some(_) => Ok(Self(text.to_owned())),
+                    Some(_) => Ok(Self(text.into())),
                     None => Err(InvalidId { prefix: $prefix }),
                 }
             }
