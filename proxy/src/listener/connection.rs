@@ -20,7 +20,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use pingora::http::ResponseHeader;
 use pingora::protocols::l4::socket::SocketAddr as EngineAddress;
+use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{ALPN, SocketDigest};
 use pingora::proxy::Session;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
@@ -30,6 +32,7 @@ use super::body::Body;
 use super::ends::Ending;
 use super::head::Reader;
 use super::pace::Pace;
+use super::patience::Patience;
 use super::transport::Transport;
 use crate::denied::Cause;
 use websocket::Frames;
@@ -87,6 +90,8 @@ pub struct Connection {
     ending: Ending,
     stream: BufWriter<Transport>,
     digest: Arc<SocketDigest>,
+    /// Its [`Patience`], in the one place that the engine hands on with every request.
+    user: Option<Arc<ProxyDigest>>,
     alpn: Option<ALPN>,
     limits: Limits,
     /// Read, not yet given to the engine.
@@ -127,6 +132,7 @@ impl Connection {
             ending,
             stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
             digest: Arc::new(digest),
+            user: with_patience(peer),
             alpn,
             limits,
             ahead: BytesMut::new(),
@@ -274,11 +280,22 @@ impl Connection {
         })
     }
 
+    /// What is remembered of the refusals on a session's connection.
+    pub fn patience(session: &Session) -> Option<&Patience> {
+        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+
     /// The connection under an HTTP/1 session.
     pub fn under(session: &Session) -> Option<&Self> {
         let stream = session.as_downstream().stream()?;
         (**stream).as_any().downcast_ref()
     }
+}
+
+fn with_patience(peer: SocketAddr) -> Option<Arc<ProxyDigest>> {
+    let patience = Patience::new(peer, Instant::now().into_std());
+    let response = ResponseHeader::build(200, None).ok()?;
+    Some(Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(patience)))))
 }
 
 impl fmt::Debug for Connection {
