@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use authsome_shared::clock::Clock;
-use authsome_shared::usage::UsageRecord;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
@@ -36,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::ledger::Ledger;
+use crate::ledger::line::Line;
 use crate::limit::Limits;
 use crate::listener::connection::Connection;
 use crate::metrics::Metrics;
@@ -84,21 +84,21 @@ impl Gateway {
         if std::mem::replace(&mut ctx.recorded, true) {
             return;
         }
-        let (workspace, application) = admitted.application.ids.clone();
+        let (workspace, application) = &admitted.application.ids;
         let began = Instant::now();
-        self.ledger.record(&UsageRecord {
+        self.ledger.record(Line {
             at: self.clock.now().timestamp_millis(),
             workspace,
             application,
-            key: admitted.key.id.clone(),
-            bucket: admitted.key.first().cloned(),
-            route: admitted.route.to_string(),
+            key: &admitted.key.id,
+            bucket: admitted.key.first(),
+            route: &admitted.route,
             status: ctx.status,
             latency_us: ctx.latency_us(),
             bytes_in: ctx.bytes_in,
             bytes_out: ctx.bytes_out,
             units: admitted.cost,
-            user: ctx.user.take(),
+            user: ctx.user.as_deref(),
         });
         self.metrics.latency.ledger.observe(seconds_since(began));
     }
