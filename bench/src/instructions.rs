@@ -147,7 +147,9 @@ async fn ours(arguments: &Arguments, upstream: SocketAddr) -> anyhow::Result<Fig
     let unauthorized = batches(&[World::request(&world.unknown)], 401).await?;
     let limited = World::request(&world.limited);
     let rate_limited = batches(std::slice::from_ref(&limited), 429).await?;
-    let shipped = shipped(&mut subject, &mut client, &requests, &control, idle).await?;
+    // The first one, those that were counted, and the one that the limit let through.
+    let all = u64::try_from(1 + WARM_UP + BATCHES * arguments.requests + 1)?;
+    let shipped = shipped(&mut subject, &mut client, &requests, &control, all, idle).await?;
     Ok(Figures { bare: 0.0, proxied, shipped, unauthorized, rate_limited })
 }
 
@@ -192,24 +194,18 @@ async fn batches(
     Ok(figures[figures.len() / 2])
 }
 
-/// Instructions that shipping a record takes, of many that wait.
+/// Instructions that shipping a record takes, of many that wait. `all` have been made so far.
 async fn shipped(
     subject: &mut Subject,
     client: &mut Client,
     requests: &[Vec<u8>],
     control: &Control,
+    mut all: u64,
     idle: f64,
 ) -> anyhow::Result<f64> {
     control.hold_usage(false);
-    let mut all = 0;
-    // Until nothing is left, and nothing more comes.
-    loop {
-        tokio::time::sleep(IDLE).await;
-        let applied = control.applied();
-        if applied > 0 && std::mem::replace(&mut all, applied) == applied {
-            break;
-        }
-    }
+    let shipped = async || (control.applied() >= all).then_some(());
+    subject.until("all usage is shipped", shipped).await?;
     control.hold_usage(true);
     for request in requests {
         client.ask(request).await?;

@@ -26,6 +26,9 @@ pub struct Arguments {
     /// A round in which others had more than this part of one core counts for nothing.
     #[arg(long, value_name = "PERCENT", default_value_t = 4.0)]
     others: f64,
+    /// Only subjects whose name begins with this; may be given again.
+    #[arg(long, value_name = "NAME")]
+    subject: Vec<String>,
     /// Where the report goes, besides to standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -51,6 +54,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         limits.others = arguments.others / 100.0;
         if !subject::has_pingap() {
             scenario.cases.retain(|case| case.kind != Kind::Pingap);
+        }
+        if !arguments.subject.is_empty() {
+            scenario.cases.retain(|case| {
+                arguments.subject.iter().any(|name| case.kind.name().starts_with(&**name))
+            });
         }
         let part = one(scenario)?;
         println!("{part}");

@@ -24,8 +24,8 @@ use crate::admit::route;
 use crate::limit::quota::Quotas;
 use crate::limit::rate::Bucket;
 use entity::{Application, DefaultUpstream, Key, Scopes, Upstream, Workspace};
-use found::{ByDigest, ById};
-use shards::{Hashed, Shards};
+use found::{Digested, Named};
+use shards::{ById, Hashed, Shards};
 
 /// So many that a million keys fill their tables well: 800 in each, where 896 fit.
 const KEY_SHARDS: usize = 1_250;
@@ -44,11 +44,11 @@ pub struct Snapshot {
     pub envelope: Option<Arc<Envelope>>,
     /// For applications that declare no routes.
     pub default_routes: Arc<[route::Route]>,
-    workspaces: Shards<Arc<str>, Arc<Workspace>>,
-    applications: Shards<Arc<str>, Arc<Application>>,
-    keys: Shards<ByDigest, (), Hashed>,
+    workspaces: Shards<Arc<str>, Arc<Workspace>, ById>,
+    applications: Shards<Arc<str>, Arc<Application>, ById>,
+    keys: Shards<Digested, (), Hashed>,
     /// For changes and removal.
-    by_id: Shards<ById, ()>,
+    by_id: Shards<Named, ()>,
     /// Scopes that keys share, by their text.
     scopes: Shards<Box<str>, Arc<Scopes>>,
     /// Buckets of lines of rotation, by the id of their first key.
@@ -93,7 +93,7 @@ impl Snapshot {
     }
 
     pub fn key(&self, digest: &KeyDigest) -> Option<&Arc<Key>> {
-        self.keys.get_name(digest).map(|ByDigest(key)| key)
+        self.keys.get_name(digest).map(|Digested(key)| key)
     }
 
     pub fn keys(&self) -> usize {
@@ -107,7 +107,7 @@ impl Snapshot {
     /// The keys whose buckets are not full at `now` (nanoseconds since the epoch). Looks at every
     /// key.
     pub fn keys_in_use(&self, now: u64) -> Vec<Arc<Key>> {
-        let keys = self.keys.names().map(|ByDigest(key)| key);
+        let keys = self.keys.names().map(|Digested(key)| key);
         keys.filter(|key| key.bucket.tat() > now).cloned().collect()
     }
 
@@ -216,12 +216,12 @@ impl Snapshot {
         };
         let scopes = self.shared_scopes(&key.scopes);
         let key = Arc::new(Key::new(key, application, scopes, bucket, quotas));
-        self.keys.insert(ByDigest(key.clone()), ());
-        self.by_id.insert(ById(key), ());
+        self.keys.insert(Digested(key.clone()), ());
+        self.by_id.insert(Named(key), ());
     }
 
     fn key_by_id(&self, id: &str) -> Option<&Arc<Key>> {
-        self.by_id.get_name(id).map(|ById(key)| key)
+        self.by_id.get_name(id).map(|Named(key)| key)
     }
 
     fn shared_scopes(&mut self, scopes: &[String]) -> Arc<Scopes> {

@@ -11,23 +11,23 @@ use super::entity::Key;
 
 /// Found by its digest.
 #[derive(Debug, Clone)]
-pub struct ByDigest(pub Arc<Key>);
+pub struct Digested(pub Arc<Key>);
 
-impl Borrow<KeyDigest> for ByDigest {
+impl Borrow<KeyDigest> for Digested {
     fn borrow(&self) -> &KeyDigest {
         &self.0.digest
     }
 }
 
-impl PartialEq for ByDigest {
+impl PartialEq for Digested {
     fn eq(&self, other: &Self) -> bool {
         self.0.digest == other.0.digest
     }
 }
 
-impl Eq for ByDigest {}
+impl Eq for Digested {}
 
-impl Hash for ByDigest {
+impl Hash for Digested {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.digest.hash(state);
     }
@@ -35,23 +35,23 @@ impl Hash for ByDigest {
 
 /// Found by its id.
 #[derive(Debug, Clone)]
-pub struct ById(pub Arc<Key>);
+pub struct Named(pub Arc<Key>);
 
-impl Borrow<str> for ById {
+impl Borrow<str> for Named {
     fn borrow(&self) -> &str {
         self.0.id.as_str()
     }
 }
 
-impl PartialEq for ById {
+impl PartialEq for Named {
     fn eq(&self, other: &Self) -> bool {
         self.0.id == other.0.id
     }
 }
 
-impl Eq for ById {}
+impl Eq for Named {}
 
-impl Hash for ById {
+impl Hash for Named {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.id.as_str().hash(state);
     }

@@ -151,26 +151,6 @@ impl Control {
         self.state.inner.lock().records.clone()
     }
 
-    /// From here on records are counted, and not kept.
-    pub fn only_count(&self) {
-        self.state.inner.lock().only_counts = true;
-    }
-
-    /// Records applied so far.
-    pub fn applied(&self) -> u64 {
-        self.state.inner.lock().applied
-    }
-
-    /// Records that have come so far from a proxy's one epoch, applied or not.
-    pub fn received(&self) -> u64 {
-        self.state.inner.lock().received
-    }
-
-    /// Leaves usage unanswered, or answers it again.
-    pub fn hold_usage(&self, hold: bool) {
-        self.state.holds.send_replace(hold);
-    }
-
     /// Sequence numbers that were skipped.
     pub fn gaps(&self) -> u64 {
         self.state.inner.lock().gaps
@@ -192,6 +172,29 @@ impl Control {
 
     pub fn snapshots_served(&self) -> usize {
         self.state.inner.lock().snapshots_served
+    }
+}
+
+#[allow(dead_code, reason = "for measurements")]
+impl Control {
+    /// From here on records are counted, and not kept.
+    pub fn only_count(&self) {
+        self.state.inner.lock().only_counts = true;
+    }
+
+    /// Records applied so far.
+    pub fn applied(&self) -> u64 {
+        self.state.inner.lock().applied
+    }
+
+    /// Records that have come so far from a proxy's one epoch, applied or not.
+    pub fn received(&self) -> u64 {
+        self.state.inner.lock().received
+    }
+
+    /// Leaves usage unanswered, or answers it again.
+    pub fn hold_usage(&self, hold: bool) {
+        self.state.holds.send_replace(hold);
     }
 }
 
