@@ -12,7 +12,7 @@ mod hold;
 pub(crate) mod names;
 mod report;
 mod respond;
-mod values;
+mod stamp;
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -262,10 +262,8 @@ impl ProxyHttp for Gateway {
         if let Some(connected) = ctx.connected {
             self.metrics.latency.first_byte.observe((now - connected).as_secs_f64());
         }
-        respond::change(response, |headers| {
-            forward::clean_response(headers, ctx);
-            respond::stamp(headers, ctx);
-        });
+        forward::clean_response(response, ctx);
+        stamp::stamp(session, response, ctx);
         if !switching && forward::is_bodiless(session.req_header(), response, ctx) {
             self.record(ctx);
             ctx.watch = None;

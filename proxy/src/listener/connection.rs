@@ -7,6 +7,7 @@
 //!
 //! [`fault`]: Connection::fault
 
+mod answer;
 mod engine;
 mod read;
 mod websocket;
@@ -22,7 +23,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
+use parking_lot::Mutex;
 use pingora::http::ResponseHeader;
 use pingora::protocols::l4::socket::SocketAddr as EngineAddress;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -39,6 +41,7 @@ use super::pace::Pace;
 use super::patience::Patience;
 use super::transport::Transport;
 use crate::denied::Cause;
+use answer::Fields;
 use websocket::Frames;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -122,6 +125,8 @@ pub struct Connection {
     frames: Option<Frames>,
     /// How much has been said of a last word to the client.
     leave: usize,
+    /// What the next answer's head is to have beside the engine's.
+    fields: Mutex<Fields>,
 }
 
 impl Connection {
@@ -156,6 +161,7 @@ impl Connection {
             multiplexed: false,
             frames: None,
             leave: 0,
+            fields: Mutex::default(),
         }
     }
 
@@ -298,6 +304,11 @@ impl Connection {
     /// From here on everything passes as it is: WebSocket was switched to.
     pub fn switch(&self) {
         self.raw.store(true, Ordering::Relaxed);
+    }
+
+    /// Puts further lines into the head of the HTTP/1 answer that is sent next, with this status.
+    pub fn add_fields(&self, status: StatusCode, write: impl FnOnce(&mut Vec<u8>)) {
+        self.fields.lock().set(status, write);
     }
 
     /// The answer that begins may not end by itself.
