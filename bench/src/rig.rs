@@ -219,7 +219,7 @@ impl Rig {
         let [from, to] = &edges[..] else { anyhow::bail!("a round has two edges") };
         let clean = pollution(from.2, to.2, to.1.saturating_sub(from.1), self.limits).is_none();
         #[allow(clippy::cast_precision_loss, reason = "a count of what was seen")]
-        let each = (to.0 - from.0).as_secs_f64() * 1e6 / outcome.answers as f64;
+        let each = to.0.saturating_sub(from.0).as_secs_f64() * 1e6 / outcome.answers as f64;
         Ok(Round { cpu_us: clean.then_some(each), rate: clean.then_some(outcome.rate()), outcome })
     }
 }
