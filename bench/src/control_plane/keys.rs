@@ -57,14 +57,15 @@ pub async fn measure(platform: &mut Platform, arguments: &Arguments) -> anyhow::
         per(taken.database, pairs),
     );
     for (name, took) in &mut took {
-        took.sort();
-        let at = |part: usize| took[(took.len() * part / 1_000).min(took.len() - 1)];
+        took.sort_by_key(|answer| answer.after);
+        let at = |part: usize| took[(took.len() * part / 1_000).min(took.len() - 1)].after;
         println!(
-            "       {name}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms ({} requests)",
+            "       {name}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms ({} requests, {} refused)",
             per(at(500), 1),
             per(at(990), 1),
             per(at(1_000), 1),
-            took.len()
+            took.len(),
+            took.iter().filter(|answer| answer.refused).count(),
         );
     }
     Ok(())
@@ -94,7 +95,14 @@ struct Run<'a> {
     arguments: &'a Arguments,
 }
 
-type Latencies = Vec<(&'static str, Vec<Duration>)>;
+/// An answer: how long after it was due it came, and whether it was that there is no room now.
+#[derive(Clone, Copy)]
+struct Answered {
+    after: Duration,
+    refused: bool,
+}
+
+type Latencies = Vec<(&'static str, Vec<Answered>)>;
 
 impl Run<'_> {
     /// Sends one of each at every beat.
@@ -140,13 +148,13 @@ struct Caller {
 }
 
 impl Caller {
-    async fn create(self: Arc<Self>, number: usize, due: Instant) -> anyhow::Result<Duration> {
+    async fn create(self: Arc<Self>, number: usize, due: Instant) -> anyhow::Result<Answered> {
         let body = json!({ "name": format!("Made {number}"), "type": "secret" });
         let request = self.http.post(&self.url).json(&body);
         self.answered(request, 201, due).await
     }
 
-    async fn list(self: Arc<Self>, query: String, due: Instant) -> anyhow::Result<Duration> {
+    async fn list(self: Arc<Self>, query: String, due: Instant) -> anyhow::Result<Answered> {
         tokio::time::sleep_until(due).await;
         let request = self.http.get(format!("{}{query}", self.url));
         self.answered(request, 200, due).await
@@ -157,11 +165,12 @@ impl Caller {
         request: reqwest::RequestBuilder,
         status: u16,
         due: Instant,
-    ) -> anyhow::Result<Duration> {
+    ) -> anyhow::Result<Answered> {
         let answer = request.bearer_auth(&self.token).send().await?;
         let found = answer.status();
         let body = answer.bytes().await?;
-        ensure!(found == status, "{found}: {}", String::from_utf8_lossy(&body));
-        Ok(due.elapsed())
+        let refused = found == 503;
+        ensure!(refused || found == status, "{found}: {}", String::from_utf8_lossy(&body));
+        Ok(Answered { after: due.elapsed(), refused })
     }
 }
