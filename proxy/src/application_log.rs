@@ -96,13 +96,18 @@ impl ApplicationLog {
         }
         let id = &application.ids.1;
         let mut waiting = self.waiting.lock();
-        if !waiting.taken.contains_key(id) {
-            waiting.taken.insert(id.clone(), [0; 4]);
-        }
-        let taken = &mut waiting.taken.get_mut(id)?[level as usize];
-        if *taken < most {
-            *taken += 1;
-            return Some(level);
+        match waiting.taken.get_mut(id) {
+            Some(taken) if taken[level as usize] < most => {
+                taken[level as usize] += 1;
+                return Some(level);
+            }
+            Some(_) => {}
+            None => {
+                let mut taken = [0; 4];
+                taken[level as usize] = 1;
+                waiting.taken.insert(id.clone(), taken);
+                return Some(level);
+            }
         }
         // Of requests that went well there is a sample in any case.
         if level > Level::Debug {

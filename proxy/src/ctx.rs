@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use authsome_shared::code::Code;
 use authsome_shared::id::RequestId;
+use http::HeaderValue;
 use pingora::upstreams::peer::HttpPeer;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::admit::Admitted;
 use crate::denied::{Cause, Presented};
+use crate::gateway::names::Marks;
 use crate::limit::{Level, rate};
 use crate::listener::pace::Pace;
 use crate::snapshot::Snapshot;
@@ -22,6 +24,12 @@ use crate::upstream::silence::Watch;
 pub struct Ctx {
     pub started: Instant,
     pub id: RequestId,
+    /// The same, as it is told.
+    pub id_field: HeaderValue,
+    /// What is among the request's fields.
+    pub marks: Marks,
+    /// The client's address, as it is told.
+    pub client: Option<HeaderValue>,
     pub peer: Option<SocketAddr>,
     /// One request, one configuration.
     pub snapshot: Option<Arc<Snapshot>>,
@@ -73,9 +81,13 @@ pub struct Ctx {
 
 impl Ctx {
     pub fn new() -> Self {
+        let id = RequestId::new();
         Self {
             started: Instant::now(),
-            id: RequestId::new(),
+            id_field: HeaderValue::from_str(id.as_str()).expect("an id is a value"),
+            id,
+            marks: Marks::default(),
+            client: None,
             peer: None,
             snapshot: None,
             application: None,
@@ -107,9 +119,5 @@ impl Ctx {
             upstream_us: None,
             under_way: None,
         }
-    }
-
-    pub fn latency_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }

@@ -4,12 +4,13 @@
 
 pub mod kind;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use authsome_shared::code::Code;
 use authsome_shared::id::KeyId;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::limit::Level;
 use crate::limit::rate::State;
@@ -128,6 +129,36 @@ pub struct Answer {
     pub close: bool,
 }
 
+/// The contract's error format.
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Error<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Error<'a> {
+    code: Code,
+    message: Cow<'static, str>,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum Details<'a> {
+    Reason { reason: &'static str },
+    Scope { reason: &'static str, required: &'a str },
+    RateLimit { limit: &'static str, requests: u32, window_ms: u64 },
+    Quota { limit: &'static str, quota: u64, period: &'a str },
+    Size { limit: u64 },
+}
+
 impl Cause {
     pub fn code(&self) -> Code {
         match self {
@@ -146,7 +177,7 @@ impl Cause {
         }
     }
 
-    fn message(&self) -> String {
+    fn message(&self) -> Cow<'static, str> {
         match self {
             Self::Request { message, .. } | Self::BadGateway { message, .. } => (*message).into(),
             Self::UnknownApplication => "Application not found".into(),
@@ -161,13 +192,13 @@ impl Cause {
                 "Insufficient permissions for this operation".into()
             }
             Self::RateLimit { state, .. } => {
-                format!("Rate limit exceeded. Retry after {} seconds", state.retry_after())
+                format!("Rate limit exceeded. Retry after {} seconds", state.retry_after()).into()
             }
             Self::Quota { level, .. } => {
-                format!("The {}'s monthly quota is used up", level.as_str())
+                format!("The {}'s monthly quota is used up", level.as_str()).into()
             }
             Self::BodyTooLarge { limit } => {
-                format!("The request body is larger than {limit} bytes")
+                format!("The request body is larger than {limit} bytes").into()
             }
             Self::ClientTimeout => "The request did not arrive in time".into(),
             Self::GatewayTimeout { .. } => "The upstream did not answer in time".into(),
@@ -175,23 +206,33 @@ impl Cause {
         }
     }
 
-    fn details(&self) -> Option<Value> {
+    fn details(&self) -> Option<Details<'_>> {
+        let reason = |reason| Some(Details::Reason { reason });
         match self {
-            Self::Request { reason, .. }
-            | Self::BadGateway { reason, .. }
-            | Self::GatewayTimeout { reason } => Some(json!({ "reason": reason })),
-            Self::Address => Some(json!({ "reason": "address" })),
-            Self::PublicKey => Some(json!({ "reason": "public_key" })),
-            Self::Scope(scope) => Some(json!({ "reason": "scope", "required": scope })),
-            Self::RateLimit { level, state } => Some(json!({
-                "limit": level.of_rate(),
-                "requests": state.limit.requests,
-                "windowMs": state.limit.window_ms,
-            })),
+            Self::Request { reason: it, .. }
+            | Self::BadGateway { reason: it, .. }
+            | Self::GatewayTimeout { reason: it } => reason(it),
+            Self::Address => reason("address"),
+            Self::PublicKey => reason("public_key"),
+            Self::Scope(scope) => Some(Details::Scope { reason: "scope", required: scope }),
+            Self::RateLimit { level, state } => Some(Details::RateLimit {
+                limit: level.of_rate(),
+                requests: state.limit.requests,
+                window_ms: state.limit.window_ms,
+            }),
             Self::Quota { level, quota, period, .. } => {
-                Some(json!({ "limit": level.as_str(), "quota": quota, "period": period }))
+                Some(Details::Quota { limit: level.as_str(), quota: *quota, period })
             }
-            Self::BodyTooLarge { limit } => Some(json!({ "limit": limit })),
+            Self::BodyTooLarge { limit } => Some(Details::Size { limit: *limit }),
+            _ => None,
+        }
+    }
+
+    /// Why there is no service now.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable(reason) => Some(reason),
+            Self::BreakerOpen { .. } => Some("breaker_open"),
             _ => None,
         }
     }
@@ -211,26 +252,20 @@ impl Cause {
     pub fn answer(&self, request_id: &str) -> Answer {
         let code = self.code();
         let retry_after = self.retry_after();
-        let mut error = json!({
-            "code": code,
-            "message": self.message(),
-            "requestId": request_id,
-        });
-        if let Some(details) = self.details() {
-            error["details"] = details;
-        }
-        match self {
-            Self::Unavailable(reason) => error["reason"] = json!(reason),
-            Self::BreakerOpen { .. } => error["reason"] = json!("breaker_open"),
-            _ => {}
-        }
-        if let (Some(seconds), Code::RateLimitExceeded | Code::QuotaExceeded) = (retry_after, code)
-        {
-            error["retryAfter"] = json!(seconds);
-        }
+        let counted = matches!(code, Code::RateLimitExceeded | Code::QuotaExceeded);
+        let error = Error {
+            code,
+            message: self.message(),
+            request_id,
+            details: self.details(),
+            reason: self.reason(),
+            retry_after: retry_after.filter(|_| counted),
+        };
+        let mut body = Vec::with_capacity(256);
+        serde_json::to_writer(&mut body, &Body { error }).expect("texts and numbers are JSON");
         Answer {
             code,
-            body: json!({ "error": error }).to_string().into_bytes(),
+            body,
             retry_after,
             challenge: code == Code::Unauthorized,
             close: matches!(self, Self::Request { .. } | Self::ClientTimeout),
@@ -241,6 +276,7 @@ impl Cause {
 #[cfg(test)]
 mod tests {
     use authsome_shared::snapshot::RateLimit;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -8,8 +8,10 @@
 mod attempt;
 mod decide;
 mod forward;
+pub(crate) mod names;
 mod report;
 mod respond;
+mod values;
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -19,7 +21,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use authsome_shared::clock::Clock;
-use authsome_shared::usage::UsageRecord;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
@@ -35,13 +36,13 @@ use tokio_util::task::TaskTracker;
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::ledger::Ledger;
+use crate::ledger::line::Line;
 use crate::limit::Limits;
 use crate::listener::connection::Connection;
 use crate::metrics::Metrics;
 use crate::reload::Settings;
 use crate::reports::Reports;
 use crate::snapshot::Snapshot;
-use crate::trace;
 use crate::upstream::address::Resolver;
 use crate::upstream::registry::Pools;
 use crate::upstream::silence::Sockets;
@@ -83,21 +84,22 @@ impl Gateway {
         if std::mem::replace(&mut ctx.recorded, true) {
             return;
         }
-        let (workspace, application) = admitted.application.ids.clone();
+        let (workspace, application) = &admitted.application.ids;
         let began = Instant::now();
-        self.ledger.record(&UsageRecord {
-            at: self.clock.now().timestamp_millis(),
+        let now = self.clock.micros();
+        self.ledger.record(Line {
+            at: now.div_euclid(1_000),
             workspace,
             application,
-            key: admitted.key.id.clone(),
-            bucket: admitted.key.first().cloned(),
-            route: admitted.route.to_string(),
+            key: &admitted.key.id,
+            bucket: admitted.key.first(),
+            route: &admitted.route,
             status: ctx.status,
-            latency_us: ctx.latency_us(),
+            latency_us: micros(began - ctx.started),
             bytes_in: ctx.bytes_in,
             bytes_out: ctx.bytes_out,
             units: admitted.cost,
-            user: ctx.user.take(),
+            user: ctx.user.as_deref(),
         });
         self.metrics.latency.ledger.observe(seconds_since(began));
     }
@@ -105,16 +107,17 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Ctx;
+    /// In a box, because the engine moves it about with its own state.
+    type CTX = Box<Ctx>;
 
-    fn new_ctx(&self) -> Ctx {
-        Ctx { under_way: Some(self.under_way.token()), ..Ctx::new() }
+    fn new_ctx(&self) -> Box<Ctx> {
+        Box::new(Ctx { under_way: Some(self.under_way.token()), ..Ctx::new() })
     }
 
     /// None of the engine's own: it would add compression.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Ctx) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Box<Ctx>) -> Result<()> {
         let settings = self.settings.load();
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(settings.connections.keep_alive_seconds));
@@ -126,7 +129,7 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
         let decided = self.decide(session, ctx).await;
         let took = ctx.started.elapsed();
         self.metrics.latency.admission.observe(took.as_secs_f64());
@@ -150,7 +153,11 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Box<Ctx>,
+    ) -> Result<Box<HttpPeer>> {
         let now = Instant::now();
         ctx.upstream_started.get_or_insert(now);
         ctx.attempt_started = Some(now);
@@ -170,11 +177,16 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         fd: RawFd,
         _digest: Option<&Digest>,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        ctx.connected = Some(Instant::now());
-        if let Some(began) = ctx.attempt_started.filter(|_| !reused) {
-            self.metrics.latency.connect.observe(seconds_since(began));
+        // A kept connection was found at once.
+        ctx.connected = ctx.attempt_started;
+        if !reused {
+            let now = Instant::now();
+            ctx.connected = Some(now);
+            if let Some(began) = ctx.attempt_started {
+                self.metrics.latency.connect.observe((now - began).as_secs_f64());
+            }
         }
         self.connected(ctx, fd);
         Ok(())
@@ -184,9 +196,8 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        trace::pass_on(ctx.trace.as_ref(), request)?;
         forward::prepare(session, request, ctx)
     }
 
@@ -195,7 +206,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         Self::asked(ctx, end_of_stream);
         self.hold_to_pace(session, body.as_ref().map_or(0, Bytes::len), ctx)?;
@@ -212,7 +223,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         // Later the engine makes chunks of what has no end of its own.
         ctx.framed = response.headers.contains_key(CONTENT_LENGTH)
@@ -224,7 +235,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         let switching = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
         if switching
@@ -244,12 +255,15 @@ impl ProxyHttp for Gateway {
         }
         self.answered(ctx)?;
         ctx.status = response.status.as_u16();
-        ctx.upstream_us = ctx.upstream_started.map(|at| micros(at.elapsed()));
+        let now = Instant::now();
+        ctx.upstream_us = ctx.upstream_started.map(|at| micros(now - at));
         if let Some(connected) = ctx.connected {
-            self.metrics.latency.first_byte.observe(seconds_since(connected));
+            self.metrics.latency.first_byte.observe((now - connected).as_secs_f64());
         }
-        forward::clean_response(response, ctx);
-        respond::stamp(response, ctx)?;
+        respond::change(response, |headers| {
+            forward::clean_response(headers, ctx);
+            respond::stamp(headers, ctx);
+        });
         if !switching && forward::is_bodiless(session.req_header(), response, ctx) {
             self.record(ctx);
             ctx.watch = None;
@@ -262,7 +276,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<Option<Duration>> {
         Self::said(ctx, end_of_stream)?;
         ctx.bytes_out += body.as_ref().map_or(0, |body| body.len() as u64);
@@ -279,7 +293,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         trailers: &mut HeaderMap,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<Option<Bytes>> {
         forward::clean_trailers(trailers);
         self.record(ctx);
@@ -290,7 +304,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         let retry = self.not_connected(ctx, &error);
@@ -303,7 +317,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
         client_reused: bool,
     ) -> Box<Error> {
         let retry = self.broken_off(session, ctx, &error, client_reused);
@@ -315,12 +329,12 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         error: &Error,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> FailToProxy {
         respond::failed(self, session, error, ctx).await
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<Ctx>) {
         if ctx.status == 0 {
             ctx.status = 499;
         }
@@ -334,14 +348,14 @@ impl ProxyHttp for Gateway {
         ctx.under_way = None;
     }
 
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Box<Ctx>, _error: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _ctx: &Ctx,
+        _ctx: &Box<Ctx>,
         _error: &Error,
         _context: ProxyWarnLogContext,
     ) -> bool {
@@ -349,7 +363,7 @@ impl ProxyHttp for Gateway {
     }
 
     /// The engine's own holds the query, and so perhaps a key.
-    fn request_summary(&self, session: &Session, ctx: &Ctx) -> String {
+    fn request_summary(&self, session: &Session, ctx: &Box<Ctx>) -> String {
         format!(
             "{} {} {}",
             ctx.id,

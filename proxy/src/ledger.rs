@@ -6,6 +6,7 @@
 pub mod cursor;
 pub mod frame;
 pub mod journal;
+pub mod line;
 pub mod read;
 pub mod ship;
 mod space;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::seldom::Seldom;
 use cursor::Cursor;
 use journal::Journal;
+use line::Line;
 
 /// Everything that is kept of usage on this proxy.
 pub struct Ledger {
@@ -95,8 +97,8 @@ impl Ledger {
 
     /// Records one admitted request. A record that can't be written is counted as lost: its
     /// response has been decided and can't be taken back.
-    pub fn record(&self, record: &UsageRecord) {
-        match self.journal.append(record) {
+    pub fn record(&self, line: Line) {
+        match self.journal.append(line) {
             Ok(()) => self.appended.notify_one(),
             Err(error) => {
                 self.metrics.ledger.lost.inc();

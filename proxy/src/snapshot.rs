@@ -24,7 +24,7 @@ use crate::admit::route;
 use crate::limit::quota::Quotas;
 use crate::limit::rate::Bucket;
 use entity::{Application, DefaultUpstream, Key, Scopes, Upstream, Workspace};
-use shards::{Hashed, Shards};
+use shards::{ById, Hashed, Shards};
 
 /// So many that a million keys fill their tables well: 800 in each, where 896 fit.
 const KEY_SHARDS: usize = 1_250;
@@ -43,8 +43,8 @@ pub struct Snapshot {
     pub envelope: Option<Arc<Envelope>>,
     /// For applications that declare no routes.
     pub default_routes: Arc<[route::Route]>,
-    workspaces: Shards<Arc<str>, Arc<Workspace>>,
-    applications: Shards<Arc<str>, Arc<Application>>,
+    workspaces: Shards<Arc<str>, Arc<Workspace>, ById>,
+    applications: Shards<Arc<str>, Arc<Application>, ById>,
     /// By the first eight bytes of the digest; the key itself holds the whole.
     keys: Shards<u64, Arc<Key>, Hashed>,
     /// By a hash of the id, for changes and removal.

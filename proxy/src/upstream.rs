@@ -82,9 +82,9 @@ pub fn choose(
 
 impl Choice {
     /// The request is on its way.
-    pub fn begin(&mut self, pools: &Pools) {
+    pub fn begin(&mut self) {
         if let Self::Own(own) = self {
-            own.begin(pools.now());
+            own.begin();
         }
     }
 
@@ -151,10 +151,10 @@ impl Choice {
         snapshot: &Snapshot,
         resolver: &Resolver,
         sockets: &Arc<Sockets>,
-    ) -> Result<HttpPeer, Cause> {
+    ) -> Result<Box<HttpPeer>, Cause> {
         let (mut peer, timeouts) = match self {
             Self::Echo { address } => {
-                (HttpPeer::new(*address, false, String::new()), Timeouts::default())
+                (Box::new(HttpPeer::new(*address, false, String::new())), Timeouts::default())
             }
             Self::Default { base } => {
                 let timeouts = Timeouts::default();
@@ -184,7 +184,7 @@ async fn own_peer(
     attempt: usize,
     snapshot: &Snapshot,
     resolver: &Resolver,
-) -> Result<HttpPeer, Cause> {
+) -> Result<Box<HttpPeer>, Cause> {
     let base = upstream.bases.get(place).ok_or(Cause::Internal)?;
     let found = resolver.resolve(&base.host, millis(upstream.timeouts.connect_ms)).await?;
     let address = pick(&found, attempt, false, snapshot)?;
@@ -199,17 +199,17 @@ async fn own_peer(
     Ok(peer)
 }
 
-fn peer(base: &Base, address: IpAddr, tls: Option<&tls::Tls>) -> Result<HttpPeer, Cause> {
+fn peer(base: &Base, address: IpAddr, tls: Option<&tls::Tls>) -> Result<Box<HttpPeer>, Cause> {
     let address = SocketAddr::new(address, base.port);
     if !base.tls {
-        return Ok(HttpPeer::new(address, false, String::new()));
+        return Ok(Box::new(HttpPeer::new(address, false, String::new())));
     }
     let name = tls.and_then(|tls| tls.name.as_deref()).unwrap_or(&base.name);
     if name.is_empty() {
         // The engine would verify nothing.
         return Err(Cause::Internal);
     }
-    let mut peer = HttpPeer::new(address, true, name.to_owned());
+    let mut peer = Box::new(HttpPeer::new(address, true, name.to_owned()));
     if let Some(tls) = tls {
         peer.options.ca.clone_from(&tls.ca);
         peer.group_key = tls.group;
@@ -233,16 +233,12 @@ fn pick(
     snapshot: &Snapshot,
 ) -> Result<IpAddr, Cause> {
     let allow = &snapshot.settings.egress_allow;
-    let allowed: Vec<IpAddr> = found
-        .iter()
-        .copied()
-        .filter(|address| exempt || egress::is_allowed(*address, allow))
-        .collect();
-    if allowed.is_empty() {
+    let is_allowed = |address: &&IpAddr| exempt || egress::is_allowed(**address, allow);
+    let allowed = found.iter().filter(is_allowed).count().max(1);
+    found.iter().filter(is_allowed).nth(attempt % allowed).copied().ok_or_else(|| {
         let message = "The upstream's address is not public, and the operator has not allowed it";
-        return Err(Cause::BadGateway { reason: "egress_denied", message });
-    }
-    Ok(allowed[attempt % allowed.len()])
+        Cause::BadGateway { reason: "egress_denied", message }
+    })
 }
 
 fn millis(ms: u64) -> Duration {

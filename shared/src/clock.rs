@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// The system's clock or a test's. Cheap to clone; clones of a manual clock move together.
 #[derive(Debug, Clone, Default)]
@@ -35,13 +36,18 @@ impl Clock {
 
     /// Now, in whole microseconds: what both databases store without loss.
     pub fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.micros()).expect("a clock stays in range")
+    }
+
+    /// The same, as microseconds since the epoch.
+    pub fn micros(&self) -> i64 {
         match &self.manual {
-            Some(micros) => DateTime::from_timestamp_micros(micros.load(Ordering::SeqCst))
-                .expect("a manual clock stays in range"),
+            Some(micros) => micros.load(Ordering::SeqCst),
             None => {
                 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-                let now = Utc::now();
-                now.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(now)
+                let now = SystemTime::now();
+                let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
             }
         }
     }

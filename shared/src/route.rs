@@ -51,17 +51,27 @@ impl RoutePattern {
         if self.method.as_deref().is_some_and(|own| own != method) {
             return false;
         }
-        let mut given = path.strip_prefix('/').unwrap_or(path).split('/');
+        let path = path.as_bytes();
+        // What follows the last segment that was compared; `None` at the end.
+        let mut rest = Some(path.strip_prefix(b"/").unwrap_or(path));
         for segment in &self.segments {
-            let Some(part) = given.next() else { return false };
-            match segment {
-                Segment::Literal(text) if text != part => return false,
-                Segment::One if part.is_empty() => return false,
-                Segment::Literal(_) | Segment::One => {}
-                Segment::Rest => return !part.is_empty(),
+            let Some(given) = rest else { return false };
+            let length = match segment {
+                Segment::Literal(text) if given.starts_with(text.as_bytes()) => text.len(),
+                Segment::Literal(_) => return false,
+                Segment::One => given.iter().take_while(|byte| **byte != b'/').count(),
+                Segment::Rest => return !given.is_empty() && given[0] != b'/',
+            };
+            if length == 0 && *segment == Segment::One {
+                return false;
             }
+            rest = match given.get(length) {
+                None => None,
+                Some(b'/') => Some(&given[length + 1..]),
+                Some(_) => return false,
+            };
         }
-        given.next().is_none()
+        rest.is_none()
     }
 
     /// Orders the more specific pattern first: segment by segment a literal before `*` before a

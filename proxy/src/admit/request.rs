@@ -4,6 +4,7 @@
 
 use authsome_shared::code::Code;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use memchr::memchr;
 
 use super::Head;
 use crate::denied::Cause;
@@ -42,16 +43,21 @@ pub fn check<'a>(head: &Head<'a>) -> Result<Target<'a>, Cause> {
     host(head)?;
     framing(head)?;
     let target = printable(head.target)?;
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
+    let (path, query) = split_query(target);
     check_path(path)?;
     if let Some(query) = query {
         check_escapes(query)?;
     }
     let (application, path) = split_path(path);
     Ok(Target { application, path, query })
+}
+
+/// The path, and the query if there is one.
+pub fn split_query(target: &str) -> (&str, Option<&str>) {
+    match memchr(b'?', target.as_bytes()) {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
 }
 
 fn size(head: &Head) -> Result<(), Cause> {
@@ -98,11 +104,36 @@ fn host(head: &Head) -> Result<(), Cause> {
 /// `host[:port]`, without anything that two servers could read differently.
 pub fn host_value(host: &[u8]) -> Result<(), Cause> {
     let valid = !host.is_empty()
-        && host.iter().all(|byte| byte.is_ascii_graphic() && !b"@/\\?#<>\"{}|^`".contains(byte))
+        && host.iter().all(|byte| HOST_BYTES[usize::from(*byte)])
         && http::uri::Authority::try_from(host).is_ok()
         && has_numeric_port(host);
     if valid { Ok(()) } else { Err(invalid("host", "The Host is not valid")) }
 }
+
+const HOST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_graphic()
+            && !matches!(
+                byte,
+                b'@' | b'/'
+                    | b'\\'
+                    | b'?'
+                    | b'#'
+                    | b'<'
+                    | b'>'
+                    | b'"'
+                    | b'{'
+                    | b'}'
+                    | b'|'
+                    | b'^'
+                    | b'`'
+            );
+        byte += 1;
+    }
+    table
+};
 
 /// The port, if there is one, is digits only; colons in brackets belong to the address.
 fn has_numeric_port(host: &[u8]) -> bool {
@@ -148,15 +179,17 @@ pub fn printable(target: &[u8]) -> Result<&str, Cause> {
         return Err(invalid("target", "The request target must begin with `/`"));
     }
     let message = "The request target must be printable ASCII without a fragment";
-    std::str::from_utf8(target)
-        .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'))
-        .ok_or(invalid("target", message))
+    // Without an early end, so that many bytes are judged at once.
+    let bad =
+        target.iter().fold(false, |bad, byte| bad | !byte.is_ascii_graphic() | (*byte == b'#'));
+    std::str::from_utf8(target).ok().filter(|_| !bad).ok_or(invalid("target", message))
 }
 
 fn check_escapes(text: &str) -> Result<(), Cause> {
-    let bad =
-        text.match_indices('%').any(|(at, _)| decode_escape(&text.as_bytes()[at + 1..]).is_none());
+    let bad = memchr(b'%', text.as_bytes()).is_some()
+        && text
+            .match_indices('%')
+            .any(|(at, _)| decode_escape(&text.as_bytes()[at + 1..]).is_none());
     if bad {
         return Err(invalid("escape", "A percent sign must begin an escape of two digits"));
     }
@@ -170,6 +203,10 @@ fn decode_escape(after_percent: &[u8]) -> Option<u8> {
 
 /// No escape, segment or separator that another server could read as a different path.
 fn check_path(path: &str) -> Result<(), Cause> {
+    let is_special = |byte: &u8| matches!(byte, b'%' | b'\\' | b'.');
+    if !path.as_bytes().iter().fold(false, |found, byte| found | is_special(byte)) {
+        return Ok(());
+    }
     check_escapes(path)?;
     for (at, _) in path.match_indices('%') {
         match decode_escape(&path.as_bytes()[at + 1..]) {
@@ -202,9 +239,9 @@ fn is_dot_segment(segment: &str) -> bool {
 }
 
 /// `/v1/{application}{path}`
-fn split_path(path: &str) -> (Option<&str>, &str) {
+pub fn split_path(path: &str) -> (Option<&str>, &str) {
     let Some(rest) = path.strip_prefix("/v1/") else { return (None, path) };
-    match rest.find('/') {
+    match memchr(b'/', rest.as_bytes()) {
         Some(at) => (Some(&rest[..at]), &rest[at..]),
         None => (Some(rest), "/"),
     }

@@ -12,6 +12,7 @@ use crate::config;
 use crate::ledger::cursor::Cursor;
 use crate::ledger::frame::{Frames, Header};
 use crate::ledger::journal::Journal;
+use crate::ledger::line::Line;
 use crate::ledger::read::{Position, each_unshipped, next_batch};
 
 const EPOCH: &str = "epo_0";
@@ -49,7 +50,7 @@ pub fn run(bytes: &[u8]) {
     }
     let (journal, _) = open(&dir, &cursor);
     let record: UsageRecord = super::journal::records(b"one more").remove(0);
-    journal.append(&record).expect("there is room");
+    journal.append(Line::from(&record)).expect("there is room");
     let all = shipped(&journal, &cursor);
     assert_eq!(all[..wanted.len()], wanted);
     let last = serde_json::to_vec(&record).expect("a record is JSON");

@@ -6,7 +6,7 @@
 use std::os::fd::RawFd;
 
 use pingora::proxy::Session;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
 use tokio::time::Instant;
@@ -28,7 +28,14 @@ impl Gateway {
         loop {
             let choice = ctx.choice.as_mut().ok_or(Cause::Internal)?;
             match choice.peer(&snapshot, &self.resolver, &self.sockets).await {
-                Ok(peer) => return Ok(Box::new(peer)),
+                Ok(mut peer) => {
+                    if !ctx.marks.hop_by_hop {
+                        // There is nothing that the engine would have to look for.
+                        peer.options.http_upstream_request_policy =
+                            HttpUpstreamRequestPolicy::preserve();
+                    }
+                    return Ok(peer);
+                }
                 Err(cause) => {
                     self.metrics.upstream_errors.inc(Fault::Address);
                     choice.failed(&self.pools);

@@ -6,17 +6,19 @@ use std::time::Instant;
 
 use authsome_shared::snapshot::{LimitMode, RateLimit};
 use chrono::{DateTime, Utc};
-use http::Version;
 use http::header::TRANSFER_ENCODING;
+use http::{HeaderValue, Version};
 use pingora::proxy::Session;
 
 use super::Gateway;
+use super::names::Marks;
 use crate::admit::{self, Admitted, Head};
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::limit::Level;
 use crate::limit::quota::{Month, Quota};
 use crate::limit::rate::State;
+use crate::listener::connection::Connection;
 use crate::snapshot::entity::{Application, Key};
 use crate::upstream;
 
@@ -49,7 +51,7 @@ impl Gateway {
             return Err(Cause::Unavailable("ledger_full"));
         }
         self.take_quota(&admitted, now).await?;
-        choice.begin(&self.pools);
+        choice.begin();
         ctx.choice = Some(choice);
         ctx.admitted = Some(admitted);
         Ok(())
@@ -64,7 +66,14 @@ impl Gateway {
     ) -> Result<(Admitted, Option<u64>), Cause> {
         let snapshot = self.snapshot.load_full();
         ctx.peer = session.client_addr().and_then(|address| address.as_inet()).copied();
-        ctx.trace = self.reports.tracer.join(&session.req_header().headers, &ctx.id);
+        ctx.client = Connection::under(session)
+            .map(|it| it.client().clone())
+            .or_else(|| HeaderValue::try_from(ctx.peer?.ip().to_string()).ok());
+        let headers = &session.req_header().headers;
+        ctx.marks = Marks::of(headers);
+        if ctx.marks.trace || self.reports.tracer.is_on() {
+            ctx.trace = self.reports.tracer.join(headers, &ctx.id);
+        }
         let head = head(session, ctx);
         let length = admit::request::content_length(&head);
         let decided = admit::admit(&snapshot, &head, now);

@@ -2,18 +2,29 @@
 //! response and the client's: credentials out, trusted headers in. Hop-by-hop fields are the
 //! engine's business.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorType, OrErr, Result};
 
+use super::names;
+use super::report::is_tls;
 use crate::admit::key::{self, Carrier};
+use crate::admit::request::{split_path, split_query};
 use crate::ctx::Ctx;
 use crate::denied::Cause;
+use crate::trace;
 
 /// Longest end-user name that is recorded, in characters.
 const MAX_USER: usize = 256;
+
+/// Most fields that a request gets from us.
+const OURS: usize = 12;
 
 /// Turns the client's head into what the upstream gets.
 pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
@@ -22,64 +33,73 @@ pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &mut Ctx) ->
         return Error::e_explain(ErrorType::InternalError, "forwarding what was not admitted");
     };
     let base = choice.base();
-
     let target = target(session.req_header(), base.map_or("", |it| &it.path), admitted.carrier);
-    request.set_raw_path(target.as_bytes())?;
+
+    // Without the engine's record of how names were written: keeping it costs more than the fields.
+    let nothing = http::Request::new(()).into_parts().0;
+    let mut parts = Parts::from(std::mem::replace(request, RequestHeader::from(nothing)));
+    parts.uri = Uri::from_maybe_shared(target)
+        .or_err(ErrorType::InternalError, "what was authorised is no target")?;
+    let client_host = client_host(session.req_header());
+    let headers = &mut parts.headers;
+    headers.reserve(OURS);
 
     match admitted.carrier {
-        Carrier::Bearer => drop(request.remove_header(&AUTHORIZATION)),
-        Carrier::ApiKeyHeader => drop(request.remove_header("x-api-key")),
+        Carrier::Bearer => drop(headers.remove(AUTHORIZATION)),
+        Carrier::ApiKeyHeader => drop(headers.remove(&names::API_KEY)),
         Carrier::Query => {}
     }
-    for name in untrusted(&request.headers) {
-        request.remove_header(&name);
+    if ctx.marks.untrusted {
+        names::remove(headers, names::is_untrusted);
     }
+    trace::pass_on(ctx.trace.as_ref(), ctx.marks.trace, headers);
 
     let application = &admitted.application.names;
     let key = &admitted.key;
-    request.insert_header("X-AuthSome-App-ID", application.application.clone())?;
-    request.insert_header("X-AuthSome-Workspace-ID", application.workspace.clone())?;
-    request.insert_header("X-AuthSome-Environment", application.environment.clone())?;
-    request.insert_header("X-AuthSome-Key-ID", key.id.as_str())?;
-    request.insert_header("X-AuthSome-Key-Type", HeaderValue::from_static(key.kind.as_str()))?;
-    request.insert_header("X-AuthSome-Scopes", key.scopes.header.clone())?;
-    request.insert_header("X-AuthSome-Request-ID", ctx.id.as_str())?;
+    headers.insert(&names::APP_ID, application.application.clone());
+    headers.insert(&names::WORKSPACE_ID, application.workspace.clone());
+    headers.insert(&names::ENVIRONMENT, application.environment.clone());
+    let id = HeaderValue::from_str(key.id.as_str());
+    headers.insert(&names::KEY_ID, id.or_err(ErrorType::InternalError, "a key's id")?);
+    headers.insert(&names::KEY_TYPE, HeaderValue::from_static(key.kind.as_str()));
+    headers.insert(&names::SCOPES, key.scopes.header.clone());
+    headers.insert(&names::REQUEST_ID, ctx.id_field.clone());
 
-    let client_host = client_host(session.req_header());
-    if let Some(peer) = ctx.peer {
-        request.insert_header("X-Forwarded-For", peer.ip().to_string())?;
+    if let Some(client) = &ctx.client {
+        headers.insert(&names::FORWARDED_FOR, client.clone());
     }
-    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    let scheme = if tls { "https" } else { "http" };
-    request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
-    if let Some(host) = &client_host {
-        request.insert_header("X-Forwarded-Host", host.clone())?;
+    let scheme = if is_tls(session) { "https" } else { "http" };
+    headers.insert(&names::FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    let host = match (base, &client_host) {
+        (_, Some(host)) if choice.preserve_host() => host.clone(),
+        (Some(base), _) => base.authority.clone(),
+        (None, _) => HeaderValue::from_static("echo"),
+    };
+    headers.insert(HOST, host);
+    if let Some(host) = client_host {
+        headers.insert(&names::FORWARDED_HOST, host);
     }
-    match (base, client_host) {
-        (Some(_) | None, Some(host)) if choice.preserve_host() => request.insert_header(HOST, host),
-        (Some(base), _) => request.insert_header(HOST, base.authority.clone()),
-        (None, _) => request.insert_header(HOST, HeaderValue::from_static("echo")),
-    }
+    *request = RequestHeader::from(parts);
+    Ok(())
 }
 
 /// `{base path}{path}?{query}`, of the very bytes that were authorised.
-fn target(request: &RequestHeader, base: &str, carrier: Carrier) -> String {
+fn target(request: &RequestHeader, base: &str, carrier: Carrier) -> Bytes {
     let whole = std::str::from_utf8(request.raw_path()).unwrap_or("/");
-    let (path, query) = match whole.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (whole, None),
-    };
-    // `/v1/{application}` and what follows it.
-    let path = path.strip_prefix("/v1/").unwrap_or(path);
-    let path = path.find('/').map_or("/", |at| &path[at..]);
+    let (path, query) = split_query(whole);
+    let (_, path) = split_path(path);
     let query = match (query, carrier) {
-        (Some(query), Carrier::Query) => key::strip(query),
-        (query, _) => query.map(str::to_owned),
+        (Some(query), Carrier::Query) => key::strip(query).map(Cow::from),
+        (query, _) => query.map(Cow::from),
     };
-    match query {
-        Some(query) => format!("{base}{path}?{query}"),
-        None => format!("{base}{path}"),
+    let mut target = Vec::with_capacity(base.len() + whole.len());
+    target.extend_from_slice(base.as_bytes());
+    target.extend_from_slice(path.as_bytes());
+    if let Some(query) = query {
+        target.push(b'?');
+        target.extend_from_slice(query.as_bytes());
     }
+    target.into()
 }
 
 fn client_host(request: &RequestHeader) -> Option<HeaderValue> {
@@ -90,31 +110,10 @@ fn client_host(request: &RequestHeader) -> Option<HeaderValue> {
         .or_else(|| request.uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok()))
 }
 
-/// Names that only we may set. Some servers read `_` as `-`, so that spelling counts as well.
-fn untrusted(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            is_ours(name)
-                || (name.contains('_') && {
-                    let name = name.replace('_', "-");
-                    is_ours(&name) || name.starts_with("x-forwarded-")
-                })
-                || name == "forwarded"
-        })
-        .cloned()
-        .collect()
-}
-
-fn is_ours(name: &str) -> bool {
-    name.starts_with("x-authsome-")
-}
-
 /// Takes out of a response what is between the upstream and us, and reads the end user from it.
-pub fn clean_response(response: &mut ResponseHeader, ctx: &mut Ctx) {
-    if let Some(name) = ctx.application.as_ref().and_then(|it| it.end_user_header.clone())
-        && let Some(user) = response.remove_header(&name)
+pub fn clean_response(headers: &mut HeaderMap, ctx: &mut Ctx) {
+    if let Some(name) = ctx.application.as_ref().and_then(|it| it.end_user_header.as_ref())
+        && let Some(user) = headers.remove(name)
     {
         ctx.user = user
             .to_str()
@@ -122,28 +121,12 @@ pub fn clean_response(response: &mut ResponseHeader, ctx: &mut Ctx) {
             .filter(|user| !user.is_empty() && user.len() <= MAX_USER)
             .map(str::to_owned);
     }
-    for name in replaced(&response.headers) {
-        response.remove_header(&name);
-    }
+    names::remove(headers, names::is_replaced);
 }
 
 /// The same of the fields after the body.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
-    for name in replaced(trailers) {
-        trailers.remove(&name);
-    }
-}
-
-/// Names of a response that only we may set.
-fn replaced(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            is_ours(name) || name.starts_with("x-ratelimit-") || name.starts_with("ratelimit")
-        })
-        .cloned()
-        .collect()
+    names::remove(trailers, names::is_replaced);
 }
 
 /// Will the response end with its head? Notes the announced length.
@@ -162,16 +145,16 @@ pub fn is_bodiless(request: &RequestHeader, response: &ResponseHeader, ctx: &mut
 /// A gRPC response that is all head has in it what else its trailers have.
 fn is_grpc_status(headers: &HeaderMap) -> bool {
     let grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
-    headers.contains_key("grpc-status") && headers.get(CONTENT_TYPE).is_some_and(grpc)
+    headers.get(CONTENT_TYPE).is_some_and(grpc) && headers.contains_key("grpc-status")
 }
 
 /// May the response go on for as long as its client stays? Events and gRPC may.
 pub fn is_stream(response: &ResponseHeader) -> bool {
-    let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| {
-        let kind = kind.trim_start().to_ascii_lowercase();
-        kind.starts_with("text/event-stream") || kind.starts_with("application/grpc")
-    })
+    let kind = response.headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes().trim_ascii_start());
+    let begins = |kind: &[u8], with: &str| {
+        kind.get(..with.len()).is_some_and(|it| it.eq_ignore_ascii_case(with.as_bytes()))
+    };
+    kind.is_some_and(|kind| begins(kind, "text/event-stream") || begins(kind, "application/grpc"))
 }
 
 #[cfg(test)]
@@ -196,18 +179,5 @@ mod tests {
         ] {
             assert_eq!(target(&request(from), base, carrier), to, "{from}");
         }
-    }
-
-    #[test]
-    fn names_that_only_we_set_are_found_in_every_spelling() {
-        let mut headers = HeaderMap::new();
-        for name in
-            ["x-authsome-key-id", "x_authsome_scopes", "x-authsome_app-id", "x_forwarded_for"]
-        {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
-        }
-        headers.insert("x-author", HeaderValue::from_static("kept"));
-        headers.insert("my_header", HeaderValue::from_static("kept"));
-        assert_eq!(untrusted(&headers).len(), 4);
     }
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use http::header::{HOST, USER_AGENT};
+use memchr::memchr_iter;
 use pingora::proxy::Session;
 
 use super::Gateway;
@@ -24,14 +25,15 @@ const MAX_AGENT: usize = 256;
 impl Gateway {
     pub(super) fn report(&self, session: &Session, ctx: &Ctx) {
         let latency = &self.metrics.latency;
-        let took = ctx.started.elapsed();
+        let now = Instant::now();
+        let took = now - ctx.started;
         self.metrics.requests.inc(Outcome::of(ctx.code, ctx.status));
         if let Some(cause) = &ctx.cause {
             self.metrics.denials.inc(Kind::of(cause));
         }
         latency.request.observe(took.as_secs_f64());
         if let (Some(began), Some(_)) = (ctx.upstream_started, ctx.upstream_us) {
-            latency.upstream.observe(began.elapsed().as_secs_f64());
+            latency.upstream.observe((now - began).as_secs_f64());
         }
 
         let latency_us = micros(took);
@@ -93,9 +95,10 @@ impl Gateway {
             (None, Some(it)) => (it.id.as_ref().map(AsRef::as_ref), Some(&*it.mask)),
             (None, None) => (None, None),
         };
+        let client = ctx.client.as_ref();
         let agent = request.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
         Decision {
-            time: self.clock.now().timestamp_micros(),
+            time: self.clock.micros(),
             request_id: ctx.id.as_str().into(),
             trace_id: ctx.trace.as_ref().map(|trace| trace.text().into()),
             workspace: application.map(|it| (&*it.workspace).into()),
@@ -106,7 +109,7 @@ impl Gateway {
             path: without_keys(path_only(request.raw_path())),
             protocol: Some(protocol(request.version).into()),
             user_agent: agent.map(|it| without_keys(it[..it.len().min(MAX_AGENT)].into())),
-            client: ctx.peer.map_or_else(Cow::default, |peer| peer.ip().to_string().into()),
+            client: client.and_then(|it| it.to_str().ok()).unwrap_or_default().into(),
             status: ctx.status,
             code: ctx.code.map(|code| code.as_str().into()),
             cause: ctx.cause.as_ref().map(|cause| Kind::of(cause).as_str().into()),
@@ -178,14 +181,17 @@ fn host(session: &Session) -> String {
 
 /// A target without its query: that may hold a key.
 pub(super) fn path_only(target: &[u8]) -> Cow<'_, str> {
-    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
-    String::from_utf8_lossy(&target[..end])
+    let end = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let path = &target[..end];
+    std::str::from_utf8(path).map_or_else(|_| String::from_utf8_lossy(path), Cow::from)
 }
 
 /// What a client wrote, with secret keys that it wrote where they don't belong cut short.
 fn without_keys(text: Cow<'_, str>) -> Cow<'_, str> {
     const VISIBLE: usize = "sk_live_".len() + 6;
-    if !text.contains("sk_live_") && !text.contains("sk_test_") {
+    // Any secret key has `sk` before its first underscore.
+    let bytes = text.as_bytes();
+    if !memchr_iter(b'_', bytes).any(|at| bytes[..at].ends_with(b"sk")) {
         return text;
     }
     let mut kept = String::with_capacity(text.len());

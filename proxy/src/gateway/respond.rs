@@ -5,15 +5,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, WWW_AUTHENTICATE,
 };
+use http::response::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
-use super::Gateway;
+use super::values::Values;
+use super::{Gateway, names};
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::listener::connection::Connection;
@@ -25,24 +27,50 @@ const SMALL_BODY: u64 = 64 * 1024;
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Fields that [`stamp`] may set.
+const MOST_STAMPED: usize = 8;
+
+/// Changes a response's fields, without the engine's record of how their names were written:
+/// keeping it costs more than the fields.
+pub fn change(response: &mut ResponseHeader, change: impl FnOnce(&mut HeaderMap)) {
+    let nothing = http::Response::new(()).into_parts().0;
+    let own =
+        response.get_reason_phrase().filter(|it| response.status.canonical_reason() != Some(it));
+    let reason = own.map(str::to_owned);
+    let mut parts = Parts::from(std::mem::replace(response, ResponseHeader::from(nothing)));
+    change(&mut parts.headers);
+    *response = ResponseHeader::from(parts);
+    if let Some(reason) = reason {
+        let set = response.set_reason_phrase(Some(&reason));
+        debug_assert!(set.is_ok(), "the engine refuses none");
+    }
+}
+
 /// Puts the contract's headers on a response.
-pub fn stamp(response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
-    response.insert_header("X-AuthSome-Request-ID", ctx.id.as_str())?;
+pub fn stamp(headers: &mut HeaderMap, ctx: &Ctx) {
+    headers.reserve(MOST_STAMPED);
+    headers.insert(&names::REQUEST_ID, ctx.id_field.clone());
     if let Some(application) = &ctx.application {
-        response.insert_header("X-AuthSome-App-ID", application.names.application.clone())?;
-        response.insert_header("X-AuthSome-Region", application.names.region.clone())?;
+        headers.insert(&names::APP_ID, application.names.application.clone());
+        headers.insert(&names::REGION, application.names.region.clone());
     }
-    if let Some((state, now)) = &ctx.rate {
-        let requests = state.limit.requests;
-        response.insert_header("X-RateLimit-Limit", HeaderValue::from(requests))?;
-        response.insert_header("X-RateLimit-Remaining", HeaderValue::from(state.remaining))?;
-        response.insert_header("X-RateLimit-Reset", HeaderValue::from(state.reset()))?;
-        let policy = format!("\"default\";q={requests};w={}", state.window_seconds());
-        response.insert_header("RateLimit-Policy", policy)?;
-        let current = format!("\"default\";r={};t={}", state.remaining, state.reset_in(*now));
-        response.insert_header("RateLimit", current)?;
-    }
-    Ok(())
+    let Some((state, now)) = &ctx.rate else { return };
+    let (requests, remaining) = (state.limit.requests.into(), state.remaining);
+    let (window, left) = (state.window_seconds(), state.reset_in(*now));
+    let [limit, rest, reset, policy, current] = Values::of(|it| {
+        [
+            it.number(requests).end(),
+            it.number(remaining).end(),
+            it.number(state.reset()).end(),
+            it.text("\"default\";q=").number(requests).text(";w=").number(window).end(),
+            it.text("\"default\";r=").number(remaining).text(";t=").number(left).end(),
+        ]
+    });
+    headers.insert(&names::LIMIT, limit);
+    headers.insert(&names::REMAINING, rest);
+    headers.insert(&names::RESET, reset);
+    headers.insert(&names::POLICY, policy);
+    headers.insert(&names::RATE_LIMIT, current);
 }
 
 impl Gateway {
@@ -66,18 +94,23 @@ impl Gateway {
             session.set_keepalive(None);
         }
         self.close_if_draining(session);
-        let mut response = ResponseHeader::build(ctx.status, Some(16))?;
-        response.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
-        response.insert_header(CONTENT_LENGTH, HeaderValue::from(answer.body.len()))?;
-        response.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+        let mut response = http::Response::new(()).into_parts().0;
+        response.status = StatusCode::from_u16(ctx.status)
+            .or_err(ErrorType::InternalError, "a status of our own")?;
+        let headers = &mut response.headers;
+        // The engine adds two.
+        headers.reserve(MOST_STAMPED + 7);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = answer.retry_after {
-            response.insert_header(RETRY_AFTER, HeaderValue::from(seconds))?;
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if answer.challenge {
-            response.insert_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))?;
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        stamp(&mut response, ctx)?;
-        session.write_response_header(Box::new(response), head).await?;
+        stamp(headers, ctx);
+        session.write_response_header(Box::new(response.into()), head).await?;
         if !head {
             session.write_response_body(Some(Bytes::from(answer.body)), true).await?;
         }

@@ -17,11 +17,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::Context;
 use authsome_shared::id::EpochId;
-use authsome_shared::usage::UsageRecord;
 use parking_lot::Mutex;
 
 use super::cursor::Cursor;
 use super::frame::{self, Header};
+use super::line::Line;
 use super::space::Held;
 use crate::config;
 
@@ -146,19 +146,19 @@ impl Journal {
 
     /// Appends one record. When this returns, the record survives the end of the process. One that
     /// can't be written uses up its number, so that the loss shows as a gap.
-    pub fn append(&self, record: &UsageRecord) -> Result<(), AppendError> {
+    pub fn append(&self, line: Line) -> Result<(), AppendError> {
         let mut writer = self.writer.lock();
-        let appended = self.try_append(&mut writer, record);
+        let appended = self.try_append(&mut writer, line);
         writer.next += 1;
         appended
     }
 
-    fn try_append(&self, writer: &mut Writer, record: &UsageRecord) -> Result<(), AppendError> {
+    fn try_append(&self, writer: &mut Writer, line: Line) -> Result<(), AppendError> {
         if self.failing.load(Ordering::Relaxed) {
             return Err(io::Error::other("an earlier write failed").into());
         }
         frame::begin(&mut writer.buffer, writer.next);
-        serde_json::to_writer(&mut writer.buffer, record).map_err(io::Error::from)?;
+        line.write(&mut writer.buffer);
         frame::finish(&mut writer.buffer);
         let length = writer.buffer.len() as u64;
         if self.bytes() + length > self.max_bytes {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use authsome_shared::clock::Clock;
 use authsome_shared::id::{EpochId, NodeId};
-use authsome_shared::usage::{Applied, BatchHeader};
+use authsome_shared::usage::{Applied, BatchHeader, MAX_BATCH_RECORDS};
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
@@ -20,8 +20,11 @@ use crate::limit::quota::{Month, Quotas};
 use crate::sync::backoff::Backoff;
 use crate::sync::client::Client;
 
-/// After the first record of a batch, how long others may join it.
+/// How long further records may join a batch.
 const LINGER: Duration = Duration::from_millis(200);
+
+/// So many records are shipped without waiting for more.
+const ENOUGH: u64 = MAX_BATCH_RECORDS as u64 / 2;
 
 /// How long to wait for news when nothing rings.
 const IDLE: Duration = Duration::from_secs(1);
@@ -72,7 +75,13 @@ impl Shipper {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             match self.ship_one().await {
-                Ok(true) => backoff.reset(),
+                Ok(true) => {
+                    backoff.reset();
+                    // A batch costs both sides much the same whatever is in it.
+                    if self.ledger.unshipped() < ENOUGH {
+                        sleep(LINGER).await;
+                    }
+                }
                 Ok(false) => {
                     backoff.reset();
                     let news = timeout(IDLE, self.ledger.appended.notified()).await;

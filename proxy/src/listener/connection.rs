@@ -12,19 +12,23 @@ mod read;
 mod websocket;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use http::HeaderValue;
 use pingora::protocols::l4::socket::SocketAddr as EngineAddress;
 use pingora::protocols::{ALPN, SocketDigest};
 use pingora::proxy::Session;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
-use tokio::time::{Instant, Sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_util::io::poll_read_buf;
 
 use super::body::Body;
 use super::ends::Ending;
@@ -87,6 +91,8 @@ pub struct Connection {
     ending: Ending,
     stream: BufWriter<Transport>,
     digest: Arc<SocketDigest>,
+    /// The client's address, as upstreams are told it.
+    client: HeaderValue,
     alpn: Option<ALPN>,
     limits: Limits,
     /// Read, not yet given to the engine.
@@ -127,6 +133,7 @@ impl Connection {
             ending,
             stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
             digest: Arc::new(digest),
+            client: HeaderValue::try_from(peer.ip().to_string()).expect("an address is a value"),
             alpn,
             limits,
             ahead: BytesMut::new(),
@@ -149,6 +156,11 @@ impl Connection {
     /// How long it may stay without a request.
     pub fn idle_limit(&self) -> Duration {
         self.limits.idle
+    }
+
+    /// The client's address, as upstreams are told it.
+    pub fn client(&self) -> &HeaderValue {
+        &self.client
     }
 
     /// By what TLS agreed on, else by the first bytes.
@@ -217,19 +229,45 @@ impl Connection {
     }
 
     async fn more(&mut self) -> Result<(), End> {
-        let now = Instant::now();
-        let deadline = if self.ahead.is_empty() {
-            now + self.limits.idle
-        } else {
-            *self.began.get_or_insert(now) + self.limits.head
-        };
         self.ahead.reserve(READ_SIZE);
-        match timeout_at(deadline, self.stream.read_buf(&mut self.ahead)).await {
-            Ok(Ok(1..)) => Ok(()),
-            Ok(_) => Err(End::Quiet),
-            Err(_) if self.ahead.is_empty() => Err(End::Quiet),
-            Err(_) => Err(End::Refused(Cause::ClientTimeout)),
+        let mut deadline = None;
+        let read = poll_fn(|context| {
+            let read = poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead);
+            if let Poll::Ready(read) = read {
+                return Poll::Ready(Some(read));
+            }
+            let deadline = *deadline.get_or_insert_with(|| {
+                let now = Instant::now();
+                if self.ahead.is_empty() {
+                    now + self.limits.idle
+                } else {
+                    *self.began.get_or_insert(now) + self.limits.head
+                }
+            });
+            self.poll_until(deadline, context).map(|()| None)
+        });
+        match read.await {
+            Some(Ok(1..)) => Ok(()),
+            Some(_) => Err(End::Quiet),
+            None if self.ahead.is_empty() => Err(End::Quiet),
+            None => Err(End::Refused(Cause::ClientTimeout)),
         }
+    }
+
+    /// Ready when the time has come. The timer is the connection's only one, and may be set to an
+    /// earlier time: to set it anew for each request would cost more than to look again.
+    fn poll_until(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if timer.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
     }
 
     /// Answers without the engine, and closes so that the client gets to read it.

@@ -28,6 +28,32 @@ impl Hasher for Identity {
     fn write_usize(&mut self, _: usize) {}
 }
 
+/// For ids that the control plane makes: they end in random characters, and nobody can choose them
+/// so that they collide.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tail(u64);
+
+pub type ById = BuildHasherDefault<Tail>;
+
+impl Hasher for Tail {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let word = match bytes.last_chunk::<8>() {
+            Some(last) => u64::from_le_bytes(*last),
+            None => bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        // Between them, a product's halves depend on every bit of the word.
+        let (low, high) = (self.0 ^ word).carrying_mul(0x9e37_79b9_7f4a_7c15, 0);
+        self.0 = low ^ high;
+    }
+
+    /// A text's end says nothing here.
+    fn write_u8(&mut self, _: u8) {}
+}
+
 #[derive(Debug, Clone)]
 pub struct Shards<K, V, S = RandomState> {
     parts: Arc<[Arc<HashMap<K, V, S>>]>,

@@ -2,7 +2,7 @@
 //! `traceparent` and judging `tracestate`. It decides only what is valid; what is passed on is for
 //! `trace`.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 /// Most members of a `tracestate`.
 const MAX_MEMBERS: usize = 32;
@@ -52,8 +52,9 @@ impl Parent {
     }
 
     /// As version 00.
-    pub fn header(self) -> String {
-        format!("00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags)
+    pub fn header(self) -> HeaderValue {
+        let text = format!("00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags);
+        HeaderValue::try_from(text).expect("digits and dashes are a value")
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Own {
     place: usize,
     tried: Places,
     retries: usize,
+    /// When it was chosen, on the pools' clock.
+    chosen: u64,
     /// Its outcome has not been told yet.
     open: bool,
     pass: Option<Pass>,
@@ -64,6 +66,7 @@ impl Own {
             place,
             tried: Places::NONE.with(place),
             retries: 0,
+            chosen: now,
             open: false,
             pass: None,
             flight: pool.start(place),
@@ -86,9 +89,9 @@ impl Own {
     }
 
     /// Nothing can refuse the request any more: its first attempt begins.
-    pub(super) fn begin(&mut self, now: u64) {
-        self.pool.count_request(now);
-        self.attempt(now);
+    pub(super) fn begin(&mut self) {
+        self.pool.count_request(self.chosen);
+        self.attempt(self.chosen);
     }
 
     fn attempt(&mut self, now: u64) {

@@ -146,7 +146,7 @@ impl Prober {
             request.insert_header(USER_AGENT, "authsome-proxy")?;
             request.insert_header(ACCEPT, "*/*")?;
             // The connection is not given back, so it ends with this.
-            let (mut session, _) = self.connector.get_http_session(&peer).await?;
+            let (mut session, _) = self.connector.get_http_session(&*peer).await?;
             if matches!(session, HttpSession::H2(_)) {
                 request.set_version(Version::HTTP_2);
                 request.set_uri(absolute(base, &target)?);

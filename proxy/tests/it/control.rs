@@ -45,6 +45,8 @@ struct State {
     up: AtomicBool,
     /// Cuts the connections that are open.
     cuts: watch::Sender<u64>,
+    /// While true usage is taken in and not answered.
+    holds: watch::Sender<bool>,
 }
 
 struct Inner {
@@ -56,6 +58,11 @@ struct Inner {
     watermarks: HashMap<(NodeId, String), u64>,
     gaps: u64,
     records: Vec<UsageRecord>,
+    /// How many records have been applied.
+    applied: u64,
+    /// The highest sequence number that has come, applied or not.
+    received: u64,
+    only_counts: bool,
     totals: HashMap<String, u64>,
     snapshots_served: usize,
     log_batches: HashSet<String>,
@@ -77,6 +84,9 @@ impl Control {
                 watermarks: HashMap::new(),
                 gaps: 0,
                 records: vec![],
+                applied: 0,
+                received: 0,
+                only_counts: false,
                 totals: HashMap::new(),
                 snapshots_served: 0,
                 log_batches: HashSet::new(),
@@ -86,6 +96,7 @@ impl Control {
             frames: broadcast::Sender::new(64),
             up: AtomicBool::new(true),
             cuts: watch::Sender::new(0),
+            holds: watch::Sender::new(false),
         });
         let task = tokio::spawn(accept(listener, state.clone()));
         Self { address, state, _task: AbortOnDropHandle::new(task) }
@@ -164,6 +175,29 @@ impl Control {
     }
 }
 
+#[allow(dead_code, reason = "for measurements")]
+impl Control {
+    /// From here on records are counted, and not kept.
+    pub fn only_count(&self) {
+        self.state.inner.lock().only_counts = true;
+    }
+
+    /// Records applied so far.
+    pub fn applied(&self) -> u64 {
+        self.state.inner.lock().applied
+    }
+
+    /// Records that have come so far from a proxy's one epoch, applied or not.
+    pub fn received(&self) -> u64 {
+        self.state.inner.lock().received
+    }
+
+    /// Leaves usage unanswered, or answers it again.
+    pub fn hold_usage(&self, hold: bool) {
+        self.state.holds.send_replace(hold);
+    }
+}
+
 async fn accept(listener: TcpListener, state: Arc<State>) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -221,6 +255,14 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Body
         }
         "/node/v1/usage" => {
             let body = request.collect().await.expect("a body").to_bytes();
+            let header = body.split(|byte| *byte == b'\n').next().expect("a header");
+            let header: BatchHeader = serde_json::from_slice(header).expect("a header");
+            let last = header.first + header.count as u64 - 1;
+            {
+                let mut inner = state.inner.lock();
+                inner.received = inner.received.max(last);
+            }
+            let _ = state.holds.subscribe().wait_for(|holds| !holds).await;
             let applied = apply(&mut state.inner.lock(), &body);
             full(StatusCode::OK, serde_json::to_vec(&applied).expect("JSON"))
         }
@@ -310,6 +352,7 @@ fn apply(inner: &mut Inner, body: &[u8]) -> Applied {
     inner.gaps += header.first.saturating_sub(watermark + 1);
     let mut newly: HashMap<String, u64> = HashMap::new();
     let mut last = watermark;
+    let mut latest = inner.records.last().map_or(0, |record| record.at);
     for (sequence, record) in (header.first..).zip(records) {
         last = last.max(sequence);
         if sequence <= watermark {
@@ -320,15 +363,15 @@ fn apply(inner: &mut Inner, body: &[u8]) -> Applied {
         for subject in subjects {
             *newly.entry(subject.to_owned()).or_default() += u64::from(record.units);
         }
-        inner.records.push(record);
+        latest = record.at;
+        inner.applied += 1;
+        if !inner.only_counts {
+            inner.records.push(record);
+        }
     }
     inner.watermarks.insert(key, last);
-    let period = |records: &[UsageRecord]| {
-        let at = records.last().map_or(0, |record| record.at);
-        let at = chrono::DateTime::from_timestamp_millis(at).expect("in range");
-        authsome_shared::clock::period_of(at)
-    };
-    let period = period(&inner.records);
+    let latest = chrono::DateTime::from_timestamp_millis(latest).expect("in range");
+    let period = authsome_shared::clock::period_of(latest);
     let totals = newly
         .into_iter()
         .map(|(subject, applied)| {

@@ -6,6 +6,7 @@ mod application_log;
 mod binary;
 mod clock;
 mod config;
+#[allow(dead_code, reason = "benchmarks want more of it")]
 mod control;
 mod corpus;
 mod drain;

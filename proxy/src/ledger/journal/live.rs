@@ -199,6 +199,7 @@ fn refresh(segment: &mut Segment) -> io::Result<(u64, u64)> {
 mod tests {
     use super::*;
     use crate::ledger::journal::tests::{drain, open, record};
+    use crate::ledger::line::Line;
 
     #[test]
     fn what_another_process_still_appends_is_followed_and_its_torn_end_is_not_cut() {
@@ -206,13 +207,13 @@ mod tests {
         let mut cursor = Cursor::default();
         let (old, _) = open(dir.path(), &cursor);
         for units in 1..=30 {
-            old.append(&record(units)).expect("appended");
+            old.append(Line::from(&record(units))).expect("appended");
         }
         let (new, damaged) = open(dir.path(), &cursor);
         assert_eq!(damaged, 0);
         for units in 31..=60 {
-            old.append(&record(units)).expect("appended");
-            new.append(&record(units + 1_000)).expect("appended");
+            old.append(Line::from(&record(units))).expect("appended");
+            new.append(Line::from(&record(units + 1_000))).expect("appended");
         }
         new.survey(&cursor).expect("looked");
         let shipped = |batches: Vec<(String, u64, Vec<u32>)>| -> Vec<u32> {
@@ -222,7 +223,7 @@ mod tests {
         assert_eq!(shipped(drain(&new, &mut cursor)), wanted);
         // The old one's last words, and a write that its end cut short.
         for units in 61..=70 {
-            old.append(&record(units)).expect("appended");
+            old.append(Line::from(&record(units))).expect("appended");
         }
         let last = old.segments().pop().expect("active");
         drop(old);
@@ -242,7 +243,7 @@ mod tests {
         let mut cursor = Cursor::default();
         let journals: Vec<_> = (0..3).map(|_| open(dir.path(), &cursor).0).collect();
         for journal in &journals {
-            journal.append(&record(1)).expect("appended");
+            journal.append(Line::from(&record(1))).expect("appended");
         }
         let newest = &journals[2];
         newest.survey(&cursor).expect("looked");

@@ -65,7 +65,7 @@ fn records_come_out_in_order_and_confirmed_segments_go() {
     let mut cursor = Cursor::default();
     let (journal, _) = open(dir.path(), &cursor);
     for units in 1..=50 {
-        journal.append(&record(units)).expect("appended");
+        journal.append(Line::from(&record(units))).expect("appended");
     }
     assert!(segment_files(dir.path()).len() > 2, "segments are small here");
     assert_eq!(journal.unshipped(), 50);
@@ -74,7 +74,7 @@ fn records_come_out_in_order_and_confirmed_segments_go() {
     assert_eq!(units, (1..=50).collect::<Vec<_>>());
     assert_eq!(segment_files(dir.path()).len(), 1, "only the active one is left");
     assert_eq!(journal.unshipped(), 0);
-    journal.append(&record(51)).expect("appended");
+    journal.append(Line::from(&record(51))).expect("appended");
     assert_eq!(drain(&journal, &mut cursor).len(), 1);
 }
 
@@ -84,12 +84,12 @@ fn a_killed_process_loses_nothing_and_old_epochs_go_first() {
     let mut cursor = Cursor::default();
     let (first, _) = open(dir.path(), &cursor);
     for units in 1..=3 {
-        first.append(&record(units)).expect("appended");
+        first.append(Line::from(&record(units))).expect("appended");
     }
     // No sync, no close: the process is gone.
     std::mem::forget(first);
     let (second, damaged) = open(dir.path(), &cursor);
-    second.append(&record(9)).expect("appended");
+    second.append(Line::from(&record(9))).expect("appended");
     let mut recounted = 0;
     each_unshipped(&second, &cursor, |_| recounted += 1).expect("read");
     assert_eq!((damaged, recounted), (0, 4));
@@ -110,15 +110,15 @@ fn a_full_journal_refuses_and_takes_records_again_once_shipped() {
         Journal::open(dir.path(), &settings(80_000, 4_000), &cursor).expect("opened");
     assert!(journal.has_room());
     let mut taken = 0;
-    while journal.append(&record(1)).is_ok() {
+    while journal.append(Line::from(&record(1))).is_ok() {
         taken += 1;
     }
-    assert!(matches!(journal.append(&record(1)), Err(AppendError::Full)));
+    assert!(matches!(journal.append(Line::from(&record(1))), Err(AppendError::Full)));
     assert!(!journal.has_room() && journal.bytes() <= 80_000);
     let shipped: usize = drain(&journal, &mut cursor).iter().map(|(_, _, units)| units.len()).sum();
     assert_eq!(shipped, taken);
     assert!(journal.has_room());
-    journal.append(&record(1)).expect("room again");
+    journal.append(Line::from(&record(1))).expect("room again");
 }
 
 #[test]
@@ -126,16 +126,16 @@ fn after_a_failed_write_a_new_segment_takes_over() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut cursor = Cursor::default();
     let (journal, _) = open(dir.path(), &cursor);
-    journal.append(&record(1)).expect("appended");
+    journal.append(Line::from(&record(1))).expect("appended");
     // The disk goes away: this handle can't write.
     let path = journal.segments().remove(0).path;
     journal.writer.lock().file = File::open(path).expect("opened");
-    assert!(matches!(journal.append(&record(2)), Err(AppendError::Write(_))));
+    assert!(matches!(journal.append(Line::from(&record(2))), Err(AppendError::Write(_))));
     assert!(!journal.has_room(), "what can't be recorded is refused");
-    assert!(matches!(journal.append(&record(2)), Err(AppendError::Write(_))));
+    assert!(matches!(journal.append(Line::from(&record(2))), Err(AppendError::Write(_))));
     journal.sync().expect("a new segment can be made");
     assert!(journal.has_room());
-    journal.append(&record(3)).expect("appended");
+    journal.append(Line::from(&record(3))).expect("appended");
     let units: Vec<(u64, Vec<u32>)> =
         drain(&journal, &mut cursor).into_iter().map(|(_, first, units)| (first, units)).collect();
     assert_eq!(units, [(1, vec![1]), (4, vec![3])], "what was lost shows as a gap");
@@ -146,17 +146,17 @@ fn on_a_full_disk_what_is_confirmed_makes_room() {
     let dir = tempfile::tempdir().expect("a folder");
     let (journal, _) = open(dir.path(), &Cursor::default());
     for units in 1..=3 {
-        journal.append(&record(units)).expect("appended");
+        journal.append(Line::from(&record(units))).expect("appended");
     }
     let [full] = &segment_files(dir.path())[..] else { panic!("one segment") };
     // As a write that met the end of the disk leaves it.
     journal.failing.store(true, Ordering::Relaxed);
-    assert!(journal.append(&record(4)).is_err());
+    assert!(journal.append(Line::from(&record(4))).is_err());
     let mut cursor = Cursor::default();
     drain(&journal, &mut cursor);
     assert!(!full.exists(), "its space is free");
     journal.sync().expect("synced");
-    journal.append(&record(5)).expect("appended");
+    journal.append(Line::from(&record(5))).expect("appended");
     assert_eq!(drain(&journal, &mut cursor), [(journal.epoch.to_string(), 5, vec![5])]);
 }
 
@@ -167,7 +167,7 @@ fn a_gap_in_the_sequence_ends_a_batch() {
     let (journal, _) =
         Journal::open(dir.path(), &settings(1 << 30, 1 << 20), &cursor).expect("opened");
     for units in 1..=5 {
-        journal.append(&record(units)).expect("appended");
+        journal.append(Line::from(&record(units))).expect("appended");
     }
     drop(journal);
     let path = segment_files(dir.path()).remove(0);
@@ -206,7 +206,7 @@ proptest! {
         let (journal, _) =
             Journal::open(dir.path(), &settings(1 << 30, 1 << 20), &cursor).expect("opened");
         for units in 1..=records {
-            journal.append(&record(units)).expect("appended");
+            journal.append(Line::from(&record(units))).expect("appended");
         }
         drop(journal);
         let path = segment_files(dir.path()).remove(0);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
 use super::websocket::{Frames, GOING_AWAY};
@@ -75,15 +75,8 @@ impl Connection {
         if self.limits.body_bytes_per_second == 0 {
             return Poll::Pending;
         }
-        let begins = !self.pace.is_waiting();
         let deadline = self.pace.wait(Instant::now());
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if begins {
-            timer.as_mut().reset(deadline);
-        }
-        if timer.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
-        }
+        ready!(self.poll_until(deadline, context));
         self.fault = Some(Fault::Slow);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
