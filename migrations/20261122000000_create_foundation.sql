@@ -173,7 +173,15 @@ create table keys (
     revoked_at timestamptz,
     last_used_at timestamptz
 );
-create index keys_application on keys (application_id, created_at);
+create index keys_application on keys (application_id);
+-- Holds all that a page far down a list is found by.
+create index keys_listed on keys (application_id, created_at, id) where revoked_at is null;
+
+-- How many of an application's keys are not revoked.
+create table key_counts (
+    application_id text primary key not null references applications (id) on delete cascade,
+    standing bigint not null
+);
 
 create table jobs (
     id text primary key not null,
@@ -234,7 +242,6 @@ create table ledger_gaps (
 create table usage_minutes (
     application_id text not null,
     minute timestamptz not null,
-    key_id text not null,
     route text not null,
     workspace_id text not null,
     requests bigint not null,
@@ -242,7 +249,7 @@ create table usage_minutes (
     errors bigint not null,
     bytes_in bigint not null,
     bytes_out bigint not null,
-    primary key (application_id, minute, key_id, route)
+    primary key (application_id, minute, route)
 );
 
 create index usage_minutes_workspace on usage_minutes (workspace_id, minute);

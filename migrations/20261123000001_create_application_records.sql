@@ -39,7 +39,6 @@ create index usage_series_age on usage_series (step_seconds, starts_at);
 create table usage_hours (
     application_id text not null,
     hour timestamptz not null,
-    key_id text not null,
     route text not null,
     workspace_id text not null,
     requests bigint not null,
@@ -47,7 +46,7 @@ create table usage_hours (
     errors bigint not null,
     bytes_in bigint not null,
     bytes_out bigint not null,
-    primary key (application_id, hour, key_id, route)
+    primary key (application_id, hour, route)
 );
 create index usage_hours_workspace on usage_hours (workspace_id, hour);
 create index usage_hours_age on usage_hours (hour);

@@ -23,6 +23,7 @@ use crate::identity::session::Seen;
 use crate::identity::throttle::AddressLimits;
 use crate::identity::token::TokenKeys;
 use crate::mail::Mailer;
+use crate::metering::intake::Intake;
 use crate::platform;
 use crate::proxies;
 use crate::sealed::Sealer;
@@ -48,6 +49,8 @@ pub struct State {
     pub gate: Gate,
     /// When sessions were last seen, until it is written.
     pub seen: Seen,
+    /// Usage that waits to be applied.
+    pub intake: Intake,
     pub mailer: Mailer,
     /// Finds the addresses of users' URLs.
     pub resolver: Resolver,
@@ -111,6 +114,7 @@ impl App {
             providers: Providers::new()?,
             gate,
             seen: Seen::default(),
+            intake: Intake::default(),
             mailer,
             resolver,
             stripe,

@@ -7,6 +7,7 @@
 //! Fails with [`sqlx::Error`]; a lost connection becomes `Error::Unavailable` at the edge.
 
 mod query;
+pub mod rows;
 mod tx;
 mod wake;
 

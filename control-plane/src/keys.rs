@@ -233,6 +233,7 @@ pub async fn issue(
     tx.audit(access.audit("key.created").on("key", &key.id).after(key.audited()));
     key.tell(tx, application, EventType::KeyCreated, None).await?;
     key.log(tx, "A key was created").await?;
+    store::note_more(tx, &application.id, 1).await?;
     revisions::append(tx, vec![key.change()?]).await?;
     Ok(Issued { key, clear })
 }
@@ -305,6 +306,9 @@ pub async fn rotate(
     tx.audit(entry.before(old.audited()).after(successor.audited()));
     successor.tell(tx, application, EventType::KeyRotated, Some(&old)).await?;
     successor.log(tx, "A key was rotated").await?;
+    if old.revoked_at.is_none() {
+        store::note_more(tx, &application.id, 1).await?;
+    }
     revisions::append(tx, vec![ended, successor.change()?]).await?;
     Ok(Issued { key: successor, clear })
 }
@@ -323,6 +327,7 @@ pub async fn revoke(
     tx.audit(access.audit("key.revoked").on("key", id).change(before, key.audited()));
     key.tell(tx, application, EventType::KeyRevoked, None).await?;
     key.log(tx, "A key was revoked").await?;
+    store::note_more(tx, &application.id, -1).await?;
     Ok(revisions::append(tx, vec![Change::RemoveKey(key.id)]).await?)
 }
 

@@ -2,8 +2,10 @@
 //! applied exactly once, and everything that is counted derives from them.
 
 pub mod apply;
+pub mod batch;
 pub mod breakdown;
 pub mod histogram;
+pub mod intake;
 pub mod late;
 pub mod meter;
 pub mod metrics;
@@ -12,7 +14,9 @@ pub mod reconciliation;
 pub mod retention;
 pub mod series;
 pub mod storage;
+mod summary;
 pub mod threshold;
 pub mod totals;
 pub mod uptime;
 pub mod usage;
+mod users;

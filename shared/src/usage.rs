@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ApplicationId, EpochId, KeyId, NodeId, WorkspaceId};
 
 /// Most records in one batch.
-pub const MAX_BATCH_RECORDS: usize = 10_000;
+pub const MAX_BATCH_RECORDS: usize = 20_000;
 
 /// Most bytes in one batch, header included.
-pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// First line of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -116,6 +116,11 @@ impl Api {
         &self.email
     }
 
+    /// The access token of its session; empty of nobody's.
+    pub fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
+    }
+
     /// Goes on as whoever a sign-in is of.
     pub fn be(&mut self, sign_in: &Answer) {
         self.token = Some(sign_in.text("/token"));

@@ -53,6 +53,11 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// The id of the process that starts all others.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// SIGKILL to the server and to everything that it has started.
     pub fn kill_9(&mut self) {
         self.process.kill_9_with_children();

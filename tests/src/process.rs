@@ -37,6 +37,10 @@ impl Process {
         Self { name: name.to_owned(), child, logs }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn stdout(&self) -> String {
         self.log("stdout")
     }

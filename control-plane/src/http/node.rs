@@ -23,7 +23,8 @@ use crate::app::App;
 use crate::applications::log;
 use crate::distribution::{self, Follower, Subscription};
 use crate::error::{Error, Result};
-use crate::metering::apply::{self, Batch};
+use crate::metering::apply;
+use crate::metering::batch::Batch;
 use crate::proxies;
 
 pub fn router(stop: &CancellationToken) -> Router<App> {
@@ -92,11 +93,41 @@ async fn ack(
 
 /// A batch of usage records.
 async fn usage(_: Node, State(app): State<App>, body: Bytes) -> Result<Json<Applied>> {
-    let batch = Batch::parse(&body)?;
+    let read = tokio::task::spawn_blocking(move || Batch::read(body.into()));
+    let answered = app.intake.put(read.await.map_err(Error::internal)??);
+    // Apart from this request: a proxy that goes away must not take others' batches with it.
+    tokio::spawn(async move { take_turn(&app).await });
+    Ok(Json(answered.await.map_err(Error::internal)??))
+}
+
+/// Applies the batches that have come in, all in one transaction. Where that fails, each is tried
+/// by itself, so that none fails for another's sake.
+async fn take_turn(app: &App) {
+    let (_turn, batches, answers) = app.intake.take().await;
+    let mut applied = vec![];
+    match apply_all(app, &batches).await {
+        Ok(all) => applied.extend(all.into_iter().map(Ok)),
+        Err(error) if batches.len() == 1 => applied.push(Err(error)),
+        Err(_) => {
+            for batch in batches.chunks(1) {
+                applied.push(apply_all(app, batch).await.map(|mut one| one.remove(0)));
+            }
+        }
+    }
+    for (answer, applied) in answers.into_iter().zip(applied) {
+        // Nobody may be there any more; what is applied stays applied.
+        let _ = answer.send(applied);
+    }
+}
+
+async fn apply_all(app: &App, batches: &[Batch]) -> Result<Vec<Applied>> {
+    if batches.is_empty() {
+        return Ok(vec![]);
+    }
     let mut tx = app.db.write().await?;
-    let applied = apply::apply(&mut tx, &batch).await?;
+    let applied = apply::apply(&mut tx, batches).await?;
     tx.commit().await?;
-    Ok(Json(applied))
+    Ok(applied)
 }
 
 /// Lines for the logs of applications.

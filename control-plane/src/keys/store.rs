@@ -1,13 +1,14 @@
 //! The keys' SQL. A key *stands* while it is not revoked, expired or not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use authsome_shared::api_key::KeyType;
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::AssertSqlSafe;
 
 use super::Key;
+use crate::db::rows::{Column, Rows};
 use crate::db::{Tx, placeholders};
 use crate::error::{Error, Result};
 use crate::page::{Page, PageParams};
@@ -18,13 +19,29 @@ pub async fn count(tx: &mut Tx, workspace: &WorkspaceId) -> Result<u64> {
     let (count,): (i64,) = fetch_one!(
         tx,
         sqlx::query_as(
-            "select count(*) from keys join applications on applications.id = keys.application_id \
-             where applications.workspace_id = $1 and applications.status <> 'deleted' \
-             and keys.revoked_at is null"
+            "select cast(coalesce(sum(standing), 0) as bigint) from key_counts \
+             join applications on applications.id = key_counts.application_id \
+             where applications.workspace_id = $1 and applications.status <> 'deleted'"
         )
         .bind(workspace)
     )?;
     Ok(count.unsigned_abs())
+}
+
+/// Notes that an application has so many standing keys more. Do this late in a transaction: others
+/// that make or revoke keys of the application wait from here on.
+pub async fn note_more(tx: &mut Tx, application: &ApplicationId, more: i64) -> Result<()> {
+    execute!(
+        tx,
+        sqlx::query(
+            "insert into key_counts (application_id, standing) values ($1, $2) \
+             on conflict (application_id) \
+             do update set standing = key_counts.standing + excluded.standing"
+        )
+        .bind(application)
+        .bind(more)
+    )?;
+    Ok(())
 }
 
 pub async fn insert(tx: &mut Tx, key: &Key) -> Result<()> {
@@ -51,23 +68,27 @@ pub async fn insert(tx: &mut Tx, key: &Key) -> Result<()> {
     Ok(())
 }
 
+/// A page of the standing keys, oldest first, read from the end that is nearer to it: what is passed
+/// over is passed over in the index.
 pub async fn list(tx: &mut Tx, application: &ApplicationId, page: PageParams) -> Result<Page<Key>> {
-    let (total,): (i64,) = fetch_one!(
+    let count: Option<(i64,)> = fetch_optional!(
         tx,
-        sqlx::query_as(
-            "select count(*) from keys where application_id = $1 and revoked_at is null"
-        )
-        .bind(application)
+        sqlx::query_as("select standing from key_counts where application_id = $1")
+            .bind(application)
     )?;
+    let total = count.map_or(0, |(standing,)| standing);
+    let from = page.offset().min(total);
+    let until = (from + page.limit()).min(total);
+    let (order, offset) =
+        if from <= total - until { ("asc", from) } else { ("desc", total - until) };
+    let select = format!(
+        "select * from keys where id in \
+         (select id from keys where application_id = $1 and revoked_at is null \
+          order by created_at {order}, id {order} limit $2 offset $3) order by created_at, id"
+    );
     let keys = fetch_all!(
         tx,
-        sqlx::query_as(
-            "select * from keys where application_id = $1 and revoked_at is null \
-             order by created_at, id limit $2 offset $3"
-        )
-        .bind(application)
-        .bind(page.limit())
-        .bind(page.offset())
+        sqlx::query_as(AssertSqlSafe(select)).bind(application).bind(until - from).bind(offset)
     )?;
     Ok(page.of(keys, total))
 }
@@ -144,18 +165,19 @@ pub async fn public_keys_of(
     Ok(rows.into_iter().collect())
 }
 
-/// Notes that keys were used; never moves a time back.
-pub async fn touch(tx: &mut Tx, used: &[(KeyId, DateTime<Utc>)]) -> Result<()> {
-    for (id, at) in used {
-        execute!(
-            tx,
-            sqlx::query(
-                "update keys set last_used_at = $1 \
-                 where id = $2 and (last_used_at is null or last_used_at < $1)"
-            )
-            .bind(at)
-            .bind(id)
-        )?;
-    }
+/// Notes when keys were last used; never moves a time back, and writes none for less than a minute.
+pub async fn touch(tx: &mut Tx, used: &BTreeMap<&str, DateTime<Utc>>) -> Result<()> {
+    let minute = TimeDelta::minutes(1);
+    let rows = Rows::new([
+        ("id", Column::Text(used.keys().copied().collect())),
+        ("used_at", Column::Time(used.values().copied().collect())),
+        ("earlier", Column::Time(used.values().map(|at| *at - minute).collect())),
+    ]);
+    rows.execute(
+        tx,
+        "update keys set last_used_at = given.used_at from {rows} where keys.id = given.id \
+         and (keys.last_used_at is null or keys.last_used_at < given.earlier)",
+    )
+    .await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What becomes of usage as it grows old: usage by key, route and minute is added up to hours, and
+//! What becomes of usage as it grows old: usage by route and minute is added up to hours, and
 //! series that nobody can ask for any more are removed. Totals, which are billed, are not touched.
 //!
 //! Each call does one batch in the caller's transaction: a row leaves the minutes in the same
@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
+use authsome_shared::id::{ApplicationId, WorkspaceId};
 use chrono::{DateTime, Utc};
 
 use super::series::Step;
 use super::totals::Increment;
 use crate::db::Tx;
+use crate::db::rows::{Column, Rows};
 use crate::error::Result;
 use crate::{execute, fetch_all};
 
@@ -20,7 +21,6 @@ use crate::{execute, fetch_all};
 struct Row {
     application_id: ApplicationId,
     minute: DateTime<Utc>,
-    key_id: KeyId,
     route: String,
     workspace_id: WorkspaceId,
     #[sqlx(flatten)]
@@ -32,10 +32,10 @@ pub async fn compact(tx: &mut Tx, before: DateTime<Utc>, limit: i64) -> Result<u
     let rows: Vec<Row> = fetch_all!(
         tx,
         sqlx::query_as(
-            "delete from usage_minutes where (application_id, minute, key_id, route) in \
-             (select application_id, minute, key_id, route from usage_minutes where minute < $1 \
+            "delete from usage_minutes where (application_id, minute, route) in \
+             (select application_id, minute, route from usage_minutes where minute < $1 \
               order by minute limit $2) \
-             returning application_id, minute, key_id, route, workspace_id, requests, units, errors, \
+             returning application_id, minute, route, workspace_id, requests, units, errors, \
              bytes_in, bytes_out"
         )
         .bind(before)
@@ -44,35 +44,38 @@ pub async fn compact(tx: &mut Tx, before: DateTime<Utc>, limit: i64) -> Result<u
     let mut hours = BTreeMap::new();
     for row in &rows {
         let hour = Step::Hour.start_of(row.minute);
-        let key = (&row.application_id, hour, &row.key_id, &row.route);
-        hours.entry(key).or_insert((&row.workspace_id, Increment::default())).1.add(row.usage);
+        let key = (row.application_id.as_str(), hour, row.route.as_str());
+        let sum = hours.entry(key).or_insert((row.workspace_id.as_str(), Increment::default()));
+        sum.1.add(row.usage);
     }
-    for ((application, hour, key, route), (workspace, usage)) in hours {
-        execute!(
-            tx,
-            sqlx::query(
-                "insert into usage_hours (application_id, hour, key_id, route, workspace_id, \
-                 requests, units, errors, bytes_in, bytes_out) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-                 on conflict (application_id, hour, key_id, route) do update set \
-                 requests = usage_hours.requests + excluded.requests, \
-                 units = usage_hours.units + excluded.units, \
-                 errors = usage_hours.errors + excluded.errors, \
-                 bytes_in = usage_hours.bytes_in + excluded.bytes_in, \
-                 bytes_out = usage_hours.bytes_out + excluded.bytes_out"
-            )
-            .bind(application)
-            .bind(hour)
-            .bind(key)
-            .bind(route)
-            .bind(workspace)
-            .bind(usage.requests)
-            .bind(usage.units)
-            .bind(usage.errors)
-            .bind(usage.bytes_in)
-            .bind(usage.bytes_out)
-        )?;
-    }
+    let count = |of: fn(&Increment) -> i64| {
+        Column::Integer(hours.values().map(|(_, usage)| of(usage)).collect())
+    };
+    let sums = Rows::new([
+        ("application_id", Column::Text(hours.keys().map(|key| key.0).collect())),
+        ("hour", Column::Time(hours.keys().map(|key| key.1).collect())),
+        ("route", Column::Text(hours.keys().map(|key| key.2).collect())),
+        ("workspace_id", Column::Text(hours.values().map(|value| value.0).collect())),
+        ("requests", count(|it| it.requests)),
+        ("units", count(|it| it.units)),
+        ("errors", count(|it| it.errors)),
+        ("bytes_in", count(|it| it.bytes_in)),
+        ("bytes_out", count(|it| it.bytes_out)),
+    ]);
+    sums.execute(
+        tx,
+        "insert into usage_hours (application_id, hour, route, workspace_id, requests, units, \
+         errors, bytes_in, bytes_out) \
+         select application_id, hour, route, workspace_id, requests, units, errors, bytes_in, \
+         bytes_out from {rows} where true \
+         on conflict (application_id, hour, route) do update set \
+         requests = usage_hours.requests + excluded.requests, \
+         units = usage_hours.units + excluded.units, \
+         errors = usage_hours.errors + excluded.errors, \
+         bytes_in = usage_hours.bytes_in + excluded.bytes_in, \
+         bytes_out = usage_hours.bytes_out + excluded.bytes_out",
+    )
+    .await?;
     Ok(rows.len() as u64)
 }
 
@@ -101,8 +104,8 @@ pub async fn prune_hours(tx: &mut Tx, before: DateTime<Utc>, limit: i64) -> Resu
     Ok(execute!(
         tx,
         sqlx::query(
-            "delete from usage_hours where (application_id, hour, key_id, route) in \
-             (select application_id, hour, key_id, route from usage_hours \
+            "delete from usage_hours where (application_id, hour, route) in \
+             (select application_id, hour, route from usage_hours \
               where hour < $1 limit $2)"
         )
         .bind(before)

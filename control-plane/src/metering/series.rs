@@ -2,15 +2,18 @@
 //! the transaction that applies a batch, so that each request is in all three once, and a late one
 //! in the steps of its own time. A query reads the rows of its own step and nothing finer.
 
+use std::collections::BTreeMap;
+
 use authsome_shared::id::ApplicationId;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
 use super::histogram::Histogram;
 use crate::db::Tx;
+use crate::db::rows::{Column, Rows};
 use crate::error::Result;
-use crate::{execute, fetch_all, fetch_one};
+use crate::{fetch_all, fetch_one};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
     Minute,
     FiveMinutes,
@@ -57,6 +60,13 @@ impl Sample {
         self.latency_us = self.latency_us.saturating_add(latency);
         self.latencies.add(latency_us);
     }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.latency_us = self.latency_us.saturating_add(other.latency_us);
+        self.latencies.merge(&other.latencies);
+    }
 }
 
 /// A stored step.
@@ -75,46 +85,59 @@ impl Row {
     }
 }
 
-/// Adds to a step. The row is held from the first statement on, so that a parallel batch can't take
-/// away what this one adds to the histogram.
-pub async fn add(
-    tx: &mut Tx,
-    application: &ApplicationId,
-    step: Step,
-    start: DateTime<Utc>,
-    sample: &Sample,
-) -> Result<()> {
-    let (before,): (String,) = fetch_one!(
-        tx,
-        sqlx::query_as(
+/// By application, step and its beginning.
+type Samples<'a> = BTreeMap<(&'a str, Step, DateTime<Utc>), Sample>;
+
+/// Adds to steps. Their rows are held from the first statement on, so that a parallel transaction
+/// can't take away what this one adds to a histogram.
+pub async fn add_all(tx: &mut Tx, samples: &Samples<'_>) -> Result<()> {
+    let count = |of: fn(&Sample) -> i64| Column::Integer(samples.values().map(of).collect());
+    let rows = Rows::new([
+        ("application_id", Column::Text(samples.keys().map(|key| key.0).collect())),
+        ("step_seconds", Column::Integer(samples.keys().map(|key| key.1.seconds()).collect())),
+        ("starts_at", Column::Time(samples.keys().map(|key| key.2).collect())),
+        ("requests", count(|it| it.requests)),
+        ("errors", count(|it| it.errors)),
+        ("latency_us", count(|it| it.latency_us)),
+    ]);
+    let before: Vec<(String, i64, DateTime<Utc>, String)> = rows
+        .fetch_all(
+            tx,
             "insert into usage_series (application_id, step_seconds, starts_at, requests, errors, \
-             latency_us, latencies) values ($1, $2, $3, $4, $5, $6, '') \
+             latency_us, latencies) \
+             select application_id, step_seconds, starts_at, requests, errors, latency_us, '' \
+             from {rows} where true \
              on conflict (application_id, step_seconds, starts_at) do update set \
              requests = usage_series.requests + excluded.requests, \
              errors = usage_series.errors + excluded.errors, \
              latency_us = usage_series.latency_us + excluded.latency_us \
-             returning latencies"
+             returning application_id, step_seconds, starts_at, latencies",
         )
-        .bind(application)
-        .bind(step.seconds())
-        .bind(start)
-        .bind(sample.requests)
-        .bind(sample.errors)
-        .bind(sample.latency_us)
-    )?;
-    let mut latencies = Histogram::parse(&before);
-    latencies.merge(&sample.latencies);
-    execute!(
+        .await?;
+    let merged: Vec<String> = before
+        .iter()
+        .map(|(application, seconds, start, latencies)| {
+            let mut latencies = Histogram::parse(latencies);
+            let step = Step::ALL.into_iter().find(|step| step.seconds() == *seconds);
+            let sample = step.and_then(|step| samples.get(&(application.as_str(), step, *start)));
+            latencies.merge(&sample.expect("a row of one given").latencies);
+            latencies.to_string()
+        })
+        .collect();
+    let rows = Rows::new([
+        ("application_id", Column::Text(before.iter().map(|row| row.0.as_str()).collect())),
+        ("step_seconds", Column::Integer(before.iter().map(|row| row.1).collect())),
+        ("starts_at", Column::Time(before.iter().map(|row| row.2).collect())),
+        ("latencies", Column::Text(merged.iter().map(String::as_str).collect())),
+    ]);
+    rows.execute(
         tx,
-        sqlx::query(
-            "update usage_series set latencies = $1 \
-             where application_id = $2 and step_seconds = $3 and starts_at = $4"
-        )
-        .bind(latencies.to_string())
-        .bind(application)
-        .bind(step.seconds())
-        .bind(start)
-    )?;
+        "update usage_series set latencies = given.latencies from {rows} \
+         where usage_series.application_id = given.application_id \
+         and usage_series.step_seconds = given.step_seconds \
+         and usage_series.starts_at = given.starts_at",
+    )
+    .await?;
     Ok(())
 }
 

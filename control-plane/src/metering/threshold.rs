@@ -106,22 +106,6 @@ pub async fn add_users(tx: &mut Tx, id: &WorkspaceId, period: &str, users: i64) 
     Ok(())
 }
 
-/// Is an end user whom one application has just met for the first time in a month new to the
-/// workspace too?
-pub async fn is_new_user(tx: &mut Tx, id: &WorkspaceId, period: &str, user: &str) -> Result<bool> {
-    let known: Vec<(String,)> = fetch_all!(
-        tx,
-        sqlx::query_as(
-            "select application_id from usage_users \
-             where workspace_id = $1 and period = $2 and end_user = $3 limit 2"
-        )
-        .bind(id)
-        .bind(period)
-        .bind(user)
-    )?;
-    Ok(known.len() < 2)
-}
-
 /// A workspace's month.
 #[derive(sqlx::FromRow)]
 struct Month {

@@ -1,13 +1,16 @@
 //! Totals per calendar month of a workspace, an application or a line of keys: what quotas, usage
 //! and invoices rest on.
 
-use authsome_shared::id::WorkspaceId;
-use authsome_shared::usage::{Total, UsageRecord};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use authsome_shared::usage::Total;
 use chrono::{DateTime, Utc};
 
+use super::batch::Record;
 use crate::db::Tx;
+use crate::db::rows::{Column, Rows};
 use crate::error::Result;
-use crate::{execute, fetch_all, fetch_optional};
+use crate::{fetch_all, fetch_optional};
 
 /// What a number of records add up to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
@@ -21,7 +24,7 @@ pub struct Increment {
 }
 
 impl Increment {
-    pub fn of(record: &UsageRecord) -> Self {
+    pub(super) fn of(record: &Record<'_>) -> Self {
         Self {
             requests: 1,
             units: record.units.into(),
@@ -40,39 +43,65 @@ impl Increment {
     }
 }
 
-/// Adds to a subject's month.
-pub async fn add(
+/// Request units of a subject and a period.
+type Used = ((String, String), i64);
+
+/// Adds to months, by subject and period, with the workspace of each; answers what their request
+/// units come to.
+pub async fn add_all(
     tx: &mut Tx,
-    subject: &str,
-    period: &str,
-    workspace: &WorkspaceId,
-    increment: Increment,
-) -> Result<()> {
+    totals: &BTreeMap<(&str, &str), (&str, Increment)>,
+) -> Result<HashMap<(String, String), i64>> {
     let now = tx.now();
-    execute!(
-        tx,
-        sqlx::query(
+    let count = |of: fn(&Increment) -> i64| {
+        Column::Integer(totals.values().map(|(_, increment)| of(increment)).collect())
+    };
+    let rows = Rows::new([
+        ("subject", Column::Text(totals.keys().map(|key| key.0).collect())),
+        ("period", Column::Text(totals.keys().map(|key| key.1).collect())),
+        ("workspace_id", Column::Text(totals.values().map(|value| value.0).collect())),
+        ("requests", count(|it| it.requests)),
+        ("units", count(|it| it.units)),
+        ("errors", count(|it| it.errors)),
+        ("bytes_in", count(|it| it.bytes_in)),
+        ("bytes_out", count(|it| it.bytes_out)),
+        ("updated_at", Column::Time(vec![now; totals.len()])),
+    ]);
+    let used: Vec<(String, String, i64)> = rows
+        .fetch_all(
+            tx,
             "insert into usage_totals (subject, period, workspace_id, requests, units, errors, \
-             bytes_in, bytes_out, updated_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+             bytes_in, bytes_out, updated_at) \
+             select subject, period, workspace_id, requests, units, errors, bytes_in, bytes_out, \
+             updated_at from {rows} where true \
              on conflict (subject, period) do update set \
              requests = usage_totals.requests + excluded.requests, \
              units = usage_totals.units + excluded.units, \
              errors = usage_totals.errors + excluded.errors, \
              bytes_in = usage_totals.bytes_in + excluded.bytes_in, \
              bytes_out = usage_totals.bytes_out + excluded.bytes_out, \
-             updated_at = excluded.updated_at"
+             updated_at = excluded.updated_at \
+             returning subject, period, units",
         )
-        .bind(subject)
-        .bind(period)
-        .bind(workspace)
-        .bind(increment.requests)
-        .bind(increment.units)
-        .bind(increment.errors)
-        .bind(increment.bytes_in)
-        .bind(increment.bytes_out)
-        .bind(now)
-    )?;
-    Ok(())
+        .await?;
+    Ok(used.into_iter().map(|(subject, period, units)| ((subject, period), units)).collect())
+}
+
+/// The request units of subjects and periods that have any.
+pub async fn used_by(tx: &mut Tx, of: &BTreeSet<(String, String)>) -> Result<Vec<Used>> {
+    let rows = Rows::new([
+        ("subject", Column::Text(of.iter().map(|(subject, _)| subject.as_str()).collect())),
+        ("period", Column::Text(of.iter().map(|(_, period)| period.as_str()).collect())),
+    ]);
+    let used: Vec<(String, String, i64)> = rows
+        .fetch_all(
+            tx,
+            "select usage_totals.subject, usage_totals.period, units from {rows} \
+             join usage_totals on usage_totals.subject = given.subject \
+             and usage_totals.period = given.period",
+        )
+        .await?;
+    Ok(used.into_iter().map(|(subject, period, units)| ((subject, period), units)).collect())
 }
 
 /// A subject's month; zeros when nothing was counted.

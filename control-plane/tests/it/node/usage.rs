@@ -1,4 +1,4 @@
-use authsome_control_plane::{fetch_all, fetch_one};
+use authsome_control_plane::{execute, fetch_all, fetch_one};
 use authsome_shared::id::{EpochId, KeyId};
 use authsome_shared::node::Frame;
 use authsome_shared::usage::{MAX_BATCH_BYTES, Total, UsageRecord};
@@ -162,6 +162,29 @@ async fn nodes_that_ship_at_once_do_not_block_each_other() {
     });
     join_all(ships).await;
     assert_eq!(scene.counted().await, 4 * 5 * 15);
+}
+
+#[tokio::test]
+async fn a_batch_that_can_not_be_stored_spoils_no_other() {
+    let scene = Scene::new().await;
+    let mut tx = scene.app.write().await;
+    let refuse = "create unique index spoilt on usage_minutes (route) where route = 'spoilt'";
+    execute!(tx, sqlx::query(refuse)).unwrap();
+    tx.commit().await.unwrap();
+    let spoilt = |minutes: i64| {
+        let minute = |r: &mut UsageRecord| (r.route, r.at) = ("spoilt".into(), minutes * 60_000);
+        scene.record().with(minute)
+    };
+    let spoilt = [spoilt(1), spoilt(2)];
+    let (one, epoch) = (FakeProxy::new(&scene.app), EpochId::new());
+    let others: Vec<_> = (0..6).map(|_| FakeProxy::new(&scene.app)).collect();
+    let records = scene.record().times(3);
+    let others = join_all(others.iter().map(|proxy| proxy.apply(&epoch, 1, &records)));
+    let (refused, applied) = tokio::join!(one.ship(&epoch, 1, &spoilt), others);
+    refused.is(500);
+    assert!(applied.iter().all(|applied| applied.watermark == 3));
+    assert_eq!(scene.counted().await, 18);
+    assert_eq!(scene.app.number("select count(*) from ledger_epochs").await, 6);
 }
 
 #[tokio::test]
