@@ -31,8 +31,12 @@ impl Database {
     pub async fn execute(&mut self, sql: String) -> anyhow::Result<()> {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql));
         match self {
-            Self::Postgres(connection) => drop(sql.execute(connection).await?),
-            Self::Sqlite(connection) => drop(sql.execute(connection).await?),
+            Self::Postgres(connection) => {
+                sql.execute(connection).await?;
+            }
+            Self::Sqlite(connection) => {
+                sql.execute(connection).await?;
+            }
         }
         Ok(())
     }

@@ -229,7 +229,7 @@ fn body(applications: &[spread::Application], number: u64, most: usize) -> anyho
     Ok(body)
 }
 
-/// The same numbers in every run (SplitMix64).
+/// The same numbers in every run (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {

@@ -29,7 +29,7 @@ pub struct Total {
 
 /// A route's part of a minute.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub struct RouteMinute {
     pub application: String,
     pub minute: DateTime<Utc>,
     pub route: String,
@@ -52,7 +52,7 @@ pub struct EndUser {
 pub struct Summary {
     /// In order.
     pub totals: Vec<Total>,
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteMinute>,
     pub series: Vec<(String, Step, DateTime<Utc>, Sample)>,
     pub users: Vec<EndUser>,
     pub last_used: Vec<(String, DateTime<Utc>)>,
@@ -174,7 +174,7 @@ impl<'a> Counting<'a> {
                 .map(|((minute, route), increment)| {
                     let Minute { application, start, .. } = minutes[minute];
                     let (application, workspace) = of(application);
-                    Route {
+                    RouteMinute {
                         application: application.to_owned(),
                         minute: start,
                         route: route.into_owned(),
