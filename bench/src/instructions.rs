@@ -112,7 +112,11 @@ async fn ours(arguments: &Arguments, upstream: SocketAddr) -> anyhow::Result<Fig
     let settings = dir.path().join("proxy.toml");
     std::fs::write(
         &settings,
-        format!("[control]\ntoken = \"{TOKEN}\"\n[log]\nlevel = \"error\"\naccess_log = \"off\"\n"),
+        // What refusals cost is counted, not how long they are held back.
+        format!(
+            "[control]\ntoken = \"{TOKEN}\"\n[connections]\nrefusals_per_second = 0\n\
+             [log]\nlevel = \"error\"\naccess_log = \"off\"\n"
+        ),
     )?;
     let program = subject::sibling("authsome-proxy")?;
     let mut subject = Subject::start(&program, arguments.keep.as_deref(), |command| {

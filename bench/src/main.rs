@@ -1,16 +1,20 @@
 //! `bench`: measures what is built, beside others that do the same job. Each measurement is a
 //! module and a subcommand of its own; none of them is a test. Linux only: it reads `/proc`.
 
+mod flood;
 mod ground;
 mod instructions;
+mod keys;
 mod load;
 mod machine;
 mod process;
 mod proxies;
 mod report;
+mod rig;
 mod round;
 mod scenario;
 mod statistics;
+mod strict;
 mod subject;
 mod upstream;
 mod world;
@@ -36,11 +40,20 @@ enum Command {
     /// The proxy and its peers, in alternating rounds.
     Proxies(proxies::Arguments),
     Instructions(instructions::Arguments),
+    /// Limits of mode `strict` over those of mode `fast`, on a key in demand.
+    Strict(rig::Arguments),
+    /// A key out of many over one out of few.
+    Keys(keys::Arguments),
+    /// Floods of refused calls: what they cost, and what others notice.
+    Flood(flood::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Proxies(arguments) => proxies::run(&arguments),
+        Command::Strict(arguments) => strict::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Flood(arguments) => flood::run(&arguments),
         Command::Instructions(arguments) => {
             tokio::runtime::Runtime::new()?.block_on(instructions::run(&arguments))
         }

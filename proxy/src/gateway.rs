@@ -8,6 +8,7 @@
 mod attempt;
 mod decide;
 mod forward;
+mod hold;
 pub(crate) mod names;
 mod report;
 mod respond;
@@ -137,6 +138,7 @@ impl ProxyHttp for Gateway {
             Err(cause) => Some(cause),
             Ok(()) => match self.next_peer(ctx).await {
                 Ok(peer) => {
+                    Connection::patience(session).inspect(|it| it.restore());
                     ctx.next_peer = Some(peer);
                     None
                 }

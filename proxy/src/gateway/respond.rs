@@ -52,6 +52,7 @@ impl Gateway {
         cause: &Cause,
     ) -> Result<()> {
         let answer = cause.answer(ctx.id.as_str());
+        self.hold(session, ctx, answer.code).await;
         ctx.code = Some(answer.code);
         ctx.cause = Some(cause.clone());
         ctx.status = answer.code.status();

@@ -25,7 +25,9 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
+use pingora::http::ResponseHeader;
 use pingora::protocols::l4::socket::SocketAddr as EngineAddress;
+use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{ALPN, SocketDigest};
 use pingora::proxy::Session;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
@@ -36,6 +38,7 @@ use super::body::Body;
 use super::ends::{Ending, Wait};
 use super::head::Reader;
 use super::pace::Pace;
+use super::patience::Patience;
 use super::transport::Transport;
 use crate::denied::Cause;
 use answer::Fields;
@@ -94,6 +97,8 @@ pub struct Connection {
     ending: Ending,
     stream: BufWriter<Transport>,
     digest: Arc<SocketDigest>,
+    /// Its [`Patience`], in the one place that the engine hands on with every request.
+    user: Option<Arc<ProxyDigest>>,
     /// The client's address, as upstreams are told it.
     client: HeaderValue,
     alpn: Option<ALPN>,
@@ -141,6 +146,7 @@ impl Connection {
             ending,
             stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
             digest: Arc::new(digest),
+            user: with_patience(peer),
             client: HeaderValue::try_from(peer.ip().to_string()).expect("an address is a value"),
             alpn,
             limits,
@@ -326,11 +332,22 @@ impl Connection {
         })
     }
 
+    /// What is remembered of the refusals on a session's connection.
+    pub fn patience(session: &Session) -> Option<&Patience> {
+        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+
     /// The connection under an HTTP/1 session.
     pub fn under(session: &Session) -> Option<&Self> {
         let stream = session.as_downstream().stream()?;
         (**stream).as_any().downcast_ref()
     }
+}
+
+fn with_patience(peer: SocketAddr) -> Option<Arc<ProxyDigest>> {
+    let patience = Patience::new(peer, Instant::now().into_std());
+    let response = ResponseHeader::build(200, None).ok()?;
+    Some(Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(patience)))))
 }
 
 impl fmt::Debug for Connection {

@@ -88,8 +88,9 @@ impl GetTimingDigest for Connection {
 }
 
 impl GetProxyDigest for Connection {
+    /// No proxy's, but the one that has room for what is ours.
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        self.user.clone()
     }
 }
 
