@@ -51,113 +51,107 @@ fn cases(kinds: &[Kind], what: What) -> Vec<Case> {
 
 /// All of them, in the order in which they are run.
 pub fn all() -> Vec<Scenario> {
-    use Kind::{
-        Authsome, AuthsomeLog, Bare, Direct, HaproxyKeys, HaproxyPlain, NginxKeys, NginxLua,
-        NginxPlain, Pingap,
+    let mut all = calls();
+    all.extend(bodies());
+    all.extend(refusals());
+    let keys = [1, 1_000, KEYS, 1_000_000];
+    all.push(scenario(
+        "keys",
+        "One key, and up to a million that calls take at random",
+        Pace::Closed(Wire::Http1, 64),
+        keys.map(|keys| Case { kind: Kind::Authsome, what: What::Call, keys }).into(),
+        View::Calls,
+    ));
+    all
+}
+
+fn scenario(
+    name: &'static str,
+    title: &'static str,
+    pace: Pace,
+    cases: Vec<Case>,
+    view: View,
+) -> Scenario {
+    let limits = Limits { time: Duration::from_secs(2), others: 0.04 };
+    Scenario { name, title, pace, cases, rounds: 9, limits, view }
+}
+
+/// Everyone who takes any call.
+const PROXIES: [Kind; 7] = [
+    Kind::Authsome,
+    Kind::Bare,
+    Kind::NginxLua,
+    Kind::HaproxyKeys,
+    Kind::NginxKeys,
+    Kind::NginxPlain,
+    Kind::HaproxyPlain,
+];
+
+fn calls() -> Vec<Scenario> {
+    let others = [Kind::Direct, Kind::Pingap, Kind::AuthsomeLog];
+    let everyone = cases(&[&PROXIES[..], &others].concat(), What::Call);
+    let closed = |name, title, wire, connections, cases| {
+        scenario(name, title, Pace::Closed(wire, connections), cases, View::Calls)
     };
-    let everyone = [
-        Direct,
-        Authsome,
-        Bare,
-        NginxLua,
-        HaproxyKeys,
-        NginxKeys,
-        NginxPlain,
-        HaproxyPlain,
-        Pingap,
-        AuthsomeLog,
-    ];
-    let proxies = [Authsome, Bare, NginxLua, HaproxyKeys, NginxKeys, NginxPlain, HaproxyPlain];
-    let closed = |wire, connections| Pace::Closed(wire, connections);
-    let scenario = |name, title, pace, cases, view| Scenario {
-        name,
-        title,
-        pace,
-        cases,
-        rounds: 9,
-        limits: Limits { time: Duration::from_secs(2), others: 0.04 },
-        view,
-    };
-    let floods = |what| {
-        [Authsome, NginxLua, HaproxyKeys]
-            .into_iter()
-            .flat_map(move |kind| [What::Call, what].map(|what| Case { kind, what, keys: KEYS }))
-    };
-    let mut all = vec![
-        scenario(
+    let proxies = cases(&PROXIES, What::Call);
+    vec![
+        closed(
             "http1",
             "HTTP/1.1, 64 connections, as fast as it goes",
-            closed(Wire::Http1, 64),
-            cases(&everyone, What::Call),
-            View::Calls,
+            Wire::Http1,
+            64,
+            everyone.clone(),
         ),
         scenario(
             "rate",
             "HTTP/1.1 at 5,000 calls a second, 16 connections",
             Pace::Steady(5_000, 16),
-            cases(&everyone, What::Call),
+            everyone,
             View::Added,
         ),
-        scenario(
-            "connections",
-            "HTTP/1.1, 800 connections",
-            closed(Wire::Http1, 800),
-            cases(&proxies, What::Call),
-            View::Calls,
-        ),
-        scenario(
-            "tls",
-            "HTTP/1.1 over TLS, 64 connections",
-            closed(Wire::Tls, 64),
-            cases(&proxies, What::Call),
-            View::Calls,
-        ),
-        scenario(
+        closed("connections", "HTTP/1.1, 800 connections", Wire::Http1, 800, proxies.clone()),
+        closed("tls", "HTTP/1.1 over TLS, 64 connections", Wire::Tls, 64, proxies.clone()),
+        closed(
             "http2",
             "HTTP/2 over TLS, 8 connections of 8 calls at once",
-            closed(Wire::Http2, 8),
-            cases(&proxies, What::Call),
-            View::Calls,
+            Wire::Http2,
+            8,
+            proxies,
         ),
-        scenario(
-            "download",
-            "Answers of 10 MiB, HTTP/1.1, 8 connections",
-            closed(Wire::Http1, 8),
-            cases(&proxies, What::Download),
-            View::Bodies,
-        ),
-        scenario(
-            "upload",
-            "Requests of 10 MiB, HTTP/1.1, 8 connections",
-            closed(Wire::Http1, 8),
-            cases(&proxies, What::Upload),
-            View::Bodies,
-        ),
-        scenario(
+    ]
+}
+
+fn bodies() -> Vec<Scenario> {
+    let bodies = |name, title, what| {
+        scenario(name, title, Pace::Closed(Wire::Http1, 8), cases(&PROXIES, what), View::Bodies)
+    };
+    vec![
+        bodies("download", "Answers of 10 MiB, HTTP/1.1, 8 connections", What::Download),
+        bodies("upload", "Requests of 10 MiB, HTTP/1.1, 8 connections", What::Upload),
+    ]
+}
+
+/// Floods, each beside calls that pass.
+fn refusals() -> Vec<Scenario> {
+    let flood = |name, title, what| {
+        let kinds = [Kind::Authsome, Kind::NginxLua, Kind::HaproxyKeys].into_iter();
+        let cases =
+            kinds.flat_map(|kind| [What::Call, what].map(|what| Case { kind, what, keys: KEYS }));
+        scenario(name, title, Pace::Closed(Wire::Http1, 64), cases.collect(), View::Calls)
+    };
+    vec![
+        flood(
             "unknown",
             "A flood of unknown keys (401) beside calls that pass, HTTP/1.1, 64 connections",
-            closed(Wire::Http1, 64),
-            floods(What::Unknown).collect(),
-            View::Calls,
+            What::Unknown,
         ),
-        scenario(
+        flood(
             "limited",
             "A flood of one key over its limit (429) beside calls that pass, HTTP/1.1, 64 \
              connections",
-            closed(Wire::Http1, 64),
-            floods(What::Limited).collect(),
-            View::Calls,
+            What::Limited,
         ),
-    ];
-    let keys = [1, 1_000, KEYS, 1_000_000];
-    all.push(scenario(
-        "keys",
-        "One key, and up to a million that calls take at random",
-        closed(Wire::Http1, 64),
-        keys.map(|keys| Case { kind: Authsome, what: What::Call, keys }).into(),
-        View::Calls,
-    ));
-    all
+    ]
 }
 
 /// What the rounds of each case gave, clean or not, in the order of the scenario's cases.
