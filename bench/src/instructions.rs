@@ -5,10 +5,10 @@
 //! One request is under way at a time, and the next part of an exchange comes only when the process
 //! waits for it, as a network has it; what the process does by itself meanwhile is measured apart
 //! and taken off. Usage is not shipped while requests are counted; shipping a record is a figure of
-//! its own, and part of the whole. It fails when valgrind, or a program, is missing.
+//! its own. It fails when valgrind, or a program, is missing.
 //!
-//! Callgrind's processor knows no SHA extensions: a key's digest takes some hundred instructions
-//! there that a real one does not need. That figure is printed, and not taken off.
+//! Callgrind's processor knows no SHA extensions, so that a key's digest takes far more instructions
+//! there than in life. What it takes is printed, and not taken off.
 
 mod budget;
 mod client;
@@ -112,7 +112,11 @@ async fn ours(arguments: &Arguments, upstream: SocketAddr) -> anyhow::Result<Fig
     let settings = dir.path().join("proxy.toml");
     std::fs::write(
         &settings,
-        format!("[control]\ntoken = \"{TOKEN}\"\n[log]\nlevel = \"error\"\naccess_log = \"off\"\n"),
+        // What refusals cost is counted, not how long they are held back.
+        format!(
+            "[control]\ntoken = \"{TOKEN}\"\n[connections]\nrefusals_per_second = 0\n\
+             [log]\nlevel = \"error\"\naccess_log = \"off\"\n"
+        ),
     )?;
     let program = subject::sibling("authsome-proxy")?;
     let mut subject = Subject::start(&program, arguments.keep.as_deref(), |command| {

@@ -115,7 +115,7 @@ fn sample(
 }
 
 /// What ran on the machine that is neither load nor upstream nor subject.
-fn pollution(
+pub fn pollution(
     from: machine::Load,
     to: machine::Load,
     known: Duration,

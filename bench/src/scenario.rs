@@ -99,6 +99,13 @@ pub fn all() -> Vec<Scenario> {
             View::Added,
         ),
         scenario(
+            "connections",
+            "HTTP/1.1, 800 connections",
+            closed(Wire::Http1, 800),
+            cases(&proxies, What::Call),
+            View::Calls,
+        ),
+        scenario(
             "tls",
             "HTTP/1.1 over TLS, 64 connections",
             closed(Wire::Tls, 64),

@@ -60,7 +60,8 @@ impl World {
     }
 }
 
-fn text() -> String {
+/// A new key's text.
+pub fn text() -> String {
     generate(KeyType::Secret, KeyMode::Live).into_inner()
 }
 
@@ -86,7 +87,8 @@ fn application(upstream: SocketAddr) -> Application {
     }
 }
 
-fn key(text: &str, rate_limit: Option<RateLimit>) -> Key {
+/// The key of this text.
+pub fn key(text: &str, rate_limit: Option<RateLimit>) -> Key {
     let id = KeyId::new();
     Key {
         digest: KeyDigest::of(text),

@@ -95,6 +95,8 @@ pub struct Connections {
     pub min_body_bytes_per_second: u64,
     /// What that rate is measured over, and so the longest pause of a steady sender.
     pub body_grace_ms: u64,
+    /// After 20 refusals in a row, one connection's further ones are told at this rate; 0: at once.
+    pub refusals_per_second: u32,
 }
 
 impl Default for Connections {
@@ -107,6 +109,7 @@ impl Default for Connections {
             body_timeout_ms: 60_000,
             min_body_bytes_per_second: 1_024,
             body_grace_ms: 10_000,
+            refusals_per_second: 10,
         }
     }
 }

@@ -8,10 +8,11 @@
 mod attempt;
 mod decide;
 mod forward;
+mod hold;
 pub(crate) mod names;
 mod report;
 mod respond;
-mod values;
+mod stamp;
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -86,9 +87,8 @@ impl Gateway {
         }
         let (workspace, application) = &admitted.application.ids;
         let began = Instant::now();
-        let now = self.clock.micros();
         self.ledger.record(Line {
-            at: now.div_euclid(1_000),
+            at: self.clock.micros().div_euclid(1_000),
             workspace,
             application,
             key: &admitted.key.id,
@@ -138,6 +138,7 @@ impl ProxyHttp for Gateway {
             Err(cause) => Some(cause),
             Ok(()) => match self.next_peer(ctx).await {
                 Ok(peer) => {
+                    Connection::patience(session).inspect(|it| it.restore());
                     ctx.next_peer = Some(peer);
                     None
                 }
@@ -260,10 +261,8 @@ impl ProxyHttp for Gateway {
         if let Some(connected) = ctx.connected {
             self.metrics.latency.first_byte.observe((now - connected).as_secs_f64());
         }
-        respond::change(response, |headers| {
-            forward::clean_response(headers, ctx);
-            respond::stamp(headers, ctx);
-        });
+        forward::clean_response(response, ctx);
+        stamp::stamp(session, response, ctx);
         if !switching && forward::is_bodiless(session.req_header(), response, ctx) {
             self.record(ctx);
             ctx.watch = None;

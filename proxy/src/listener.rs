@@ -13,6 +13,7 @@ mod drain;
 mod ends;
 pub mod head;
 pub mod pace;
+pub mod patience;
 pub mod refusal;
 mod serve;
 mod slots;

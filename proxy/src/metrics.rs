@@ -41,6 +41,8 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// By the bound that was reached.
     pub connections_refused: IntCounterVec,
+    /// Told later than they could have been.
+    pub refusals_held: IntCounter,
     pub tls_handshake_failures: IntCounter,
     pub tls_reload_failures: IntCounter,
     pub upstream_errors: Counters<Fault>,
@@ -91,6 +93,10 @@ impl Metrics {
                 "authsome_proxy_connections_refused_total",
                 "Client connections closed at once, by the limit that was reached",
                 "limit",
+            )?,
+            refusals_held: register.counter(
+                "authsome_proxy_refusals_held_total",
+                "Refusals held back on connections with too many in a row",
             )?,
             tls_handshake_failures: register.counter(
                 "authsome_proxy_tls_handshake_failures_total",

@@ -8,10 +8,10 @@
 //! kept on disk for `snapshot::store`.
 
 pub mod entity;
+mod found;
 pub mod shards;
 pub mod store;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use authsome_shared::api_key::KeyDigest;
@@ -24,6 +24,7 @@ use crate::admit::route;
 use crate::limit::quota::Quotas;
 use crate::limit::rate::Bucket;
 use entity::{Application, DefaultUpstream, Key, Scopes, Upstream, Workspace};
+use found::{Digested, Named};
 use shards::{ById, Hashed, Shards};
 
 /// So many that a million keys fill their tables well: 800 in each, where 896 fit.
@@ -45,12 +46,9 @@ pub struct Snapshot {
     pub default_routes: Arc<[route::Route]>,
     workspaces: Shards<Arc<str>, Arc<Workspace>, ById>,
     applications: Shards<Arc<str>, Arc<Application>, ById>,
-    /// By the first eight bytes of the digest; the key itself holds the whole.
-    keys: Shards<u64, Arc<Key>, Hashed>,
-    /// By a hash of the id, for changes and removal.
-    by_id: Shards<u64, Arc<Key>, Hashed>,
-    /// Two ids had one hash, so that `by_id` may lack a key. Expected once in a lifetime or never.
-    collided: bool,
+    keys: Shards<Digested, (), Hashed>,
+    /// For changes and removal.
+    by_id: Shards<Named, ()>,
     /// Scopes that keys share, by their text.
     scopes: Shards<Box<str>, Arc<Scopes>>,
     /// Buckets of lines of rotation, by the id of their first key.
@@ -72,7 +70,6 @@ impl Snapshot {
             applications: Shards::new(256),
             keys: Shards::new(KEY_SHARDS),
             by_id: Shards::new(KEY_SHARDS),
-            collided: false,
             scopes: Shards::new(64),
             rotated: Shards::new(256),
         }
@@ -96,7 +93,7 @@ impl Snapshot {
     }
 
     pub fn key(&self, digest: &KeyDigest) -> Option<&Arc<Key>> {
-        self.keys.get(&prefix(digest)).filter(|key| key.digest == *digest)
+        self.keys.get_name(digest).map(|Digested(key)| key)
     }
 
     pub fn keys(&self) -> usize {
@@ -110,13 +107,14 @@ impl Snapshot {
     /// The keys whose buckets are not full at `now` (nanoseconds since the epoch). Looks at every
     /// key.
     pub fn keys_in_use(&self, now: u64) -> Vec<Arc<Key>> {
-        self.keys.values().filter(|key| key.bucket.tat() > now).cloned().collect()
+        let keys = self.keys.names().map(|Digested(key)| key);
+        keys.filter(|key| key.bucket.tat() > now).cloned().collect()
     }
 
     /// Takes up where the buckets of another process stood.
     pub fn take_over_buckets(&self, buckets: &[(KeyId, u64)]) {
         for (key, tat) in buckets {
-            if let Some(key) = self.key_by_id(key) {
+            if let Some(key) = self.key_by_id(key.as_str()) {
                 key.bucket.take_over(*tat);
             }
         }
@@ -206,8 +204,7 @@ impl Snapshot {
     }
 
     fn set_key(&mut self, key: wire::Key, before: &Self, quotas: &Quotas) {
-        let slot = prefix(&key.digest);
-        if self.keys.get(&slot).is_some_and(|other| other.id != key.id) {
+        if self.key(&key.digest).is_some_and(|other| other.id != key.id) {
             return self.quarantine(key.id.as_str(), "its digest belongs to another key");
         }
         let bucket = self.bucket(&key.id, &key.bucket, before);
@@ -219,18 +216,12 @@ impl Snapshot {
         };
         let scopes = self.shared_scopes(&key.scopes);
         let key = Arc::new(Key::new(key, application, scopes, bucket, quotas));
-        let hash = hash(&key.id);
-        self.collided |= self.by_id.get(&hash).is_some();
-        self.keys.insert(slot, key.clone());
-        self.by_id.insert(hash, key);
+        self.keys.insert(Digested(key.clone()), ());
+        self.by_id.insert(Named(key), ());
     }
 
-    fn key_by_id(&self, id: &KeyId) -> Option<&Arc<Key>> {
-        match self.by_id.get(&hash(id)) {
-            Some(key) if key.id == *id => Some(key),
-            _ if self.collided => self.keys.values().find(|key| key.id == *id),
-            _ => None,
-        }
+    fn key_by_id(&self, id: &str) -> Option<&Arc<Key>> {
+        self.by_id.get_name(id).map(|Named(key)| key)
     }
 
     fn shared_scopes(&mut self, scopes: &[String]) -> Arc<Scopes> {
@@ -247,7 +238,7 @@ impl Snapshot {
     fn bucket(&mut self, key: &KeyId, first: &KeyId, before: &Self) -> Arc<Bucket> {
         // A first key that joined another line since has another bucket.
         let known = |snapshot: &Self| {
-            let key = snapshot.key_by_id(first)?;
+            let key = snapshot.key_by_id(first.as_str())?;
             key.first().is_none().then(|| key.bucket.clone())
         };
         let bucket = self
@@ -273,29 +264,15 @@ impl Snapshot {
     }
 
     fn remove_key(&mut self, id: &KeyId) {
-        let Some(key) = self.key_by_id(id).cloned() else { return };
-        self.keys.remove(&prefix(&key.digest));
-        let hash = hash(id);
-        if self.by_id.get(&hash).is_some_and(|found| found.id == *id) {
-            self.by_id.remove(&hash);
-        }
+        let Some(key) = self.key_by_id(id.as_str()).cloned() else { return };
+        self.keys.remove(&key.digest);
+        self.by_id.remove(id.as_str());
     }
 
     fn quarantine(&mut self, entity: &str, reason: &str) {
         self.quarantined += 1;
         tracing::warn!(entity, reason, "can't be served and is set aside");
     }
-}
-
-/// Where a digest lies: SHA-256 spreads its bytes evenly.
-fn prefix(digest: &KeyDigest) -> u64 {
-    u64::from_le_bytes(*digest.0.first_chunk().expect("a digest has 32 bytes"))
-}
-
-fn hash(id: &KeyId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -2,11 +2,15 @@
 //! (UUID version 7 in base 62), so that ids of one kind sort by creation and never collide.
 //! Parsing accepts any text with the right prefix; whether the thing exists is for the store to say.
 
+mod text;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use text::Text;
 
 pub(crate) const BASE62: &[u8; 62] =
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -37,12 +41,12 @@ fn put_base62(mut value: u128, digits: &mut [u8]) {
 }
 
 /// `prefix` and 22 base-62 digits of a new time-ordered UUID.
-fn unique(prefix: &str) -> String {
-    let mut id = Vec::with_capacity(prefix.len() + 22);
-    id.extend_from_slice(prefix.as_bytes());
-    id.resize(prefix.len() + 22, b'0');
-    put_base62(Uuid::now_v7().as_u128(), &mut id[prefix.len()..]);
-    String::from_utf8(id).expect("base 62 is ASCII")
+fn unique(prefix: &str) -> Text {
+    let mut id = [0; 32];
+    let (start, end) = (prefix.len(), prefix.len() + 22);
+    id[..start].copy_from_slice(prefix.as_bytes());
+    put_base62(Uuid::now_v7().as_u128(), &mut id[start..end]);
+    std::str::from_utf8(&id[..end]).expect("base 62 is ASCII").into()
 }
 
 /// The text is not an id of the expected kind.
@@ -57,9 +61,9 @@ macro_rules! id {
         #[doc = $doc]
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(feature = "control-plane", derive(sqlx::Type))]
-        #[cfg_attr(feature = "control-plane", sqlx(transparent))]
+        #[cfg_attr(feature = "control-plane", sqlx(transparent, no_pg_array))]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Text);
 
         impl $name {
             pub const PREFIX: &'static str = $prefix;
@@ -71,7 +75,7 @@ macro_rules! id {
             }
 
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
@@ -92,13 +96,13 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
@@ -112,7 +116,7 @@ macro_rules! id {
                         && rest.bytes().all(|b| b.is_ascii_alphanumeric())
                 });
                 match rest {
-                    Some(_) => Ok(Self(text.to_owned())),
+                    Some(_) => Ok(Self(text.into())),
                     None => Err(InvalidId { prefix: $prefix }),
                 }
             }

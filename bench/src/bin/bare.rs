@@ -55,6 +55,7 @@ fn main() -> anyhow::Result<()> {
     let path = |name: &str| arguments.dir.join(name).display().to_string();
     let conf = ServerConf {
         threads: 1,
+        upstream_keepalive_pool_size: 4_096,
         pid_file: path("bare.pid"),
         upgrade_sock: path("bare.sock"),
         grace_period_seconds: Some(0),

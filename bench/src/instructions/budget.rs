@@ -19,7 +19,9 @@ pub struct Figures {
     pub bare: f64,
     /// The whole job, up to the usage record in the journal.
     pub proxied: f64,
-    /// Shipping a usage record, in a batch.
+    /// Shipping a usage record, in a batch. Not held to a budget: how records fall into batches
+    /// depends on the time.
+    #[serde(default)]
     pub shipped: f64,
     /// Refusing an unknown key.
     pub unauthorized: f64,
@@ -28,10 +30,9 @@ pub struct Figures {
 }
 
 impl Figures {
-    fn ours(&self) -> [(&'static str, f64); 4] {
+    fn ours(&self) -> [(&'static str, f64); 3] {
         [
             ("proxied", self.proxied),
-            ("shipped", self.shipped),
             ("unauthorized", self.unauthorized),
             ("rate_limited", self.rate_limited),
         ]
@@ -41,8 +42,8 @@ impl Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<24}{:>14}{:>12}", "", "instructions", "over bare")?;
-        let whole = ("proxied and shipped", self.proxied + self.shipped);
-        let all = [("bare", self.bare)].into_iter().chain(self.ours()).chain([whole]);
+        let shipped = ("shipping a record", self.shipped);
+        let all = [("bare", self.bare)].into_iter().chain(self.ours()).chain([shipped]);
         for (name, figure) in all {
             writeln!(f, "{name:<24}{figure:>14.0}{:>12.3}", figure / self.bare)?;
         }

@@ -32,6 +32,7 @@ impl Authsome {
             "[server]\nlisten = \"{plain}\"\nadmin_listen = \"{admin}\"\ndata_dir = \"{}\"\n\
              [control]\nurl = \"http://{}\"\ntoken = \"{TOKEN}\"\n\
              [tls]\nlisten = \"{tls}\"\ncert_file = \"{}\"\nkey_file = \"{}\"\n\
+             [connections]\nrefusals_per_second = 0\n\
              [log]\nlevel = \"error\"\naccess_log = \"{log}\"\n",
             path(&name),
             control.address,

@@ -109,7 +109,7 @@ pub fn known<'a>(
     let fault = match key {
         None => KeyFault::Unknown,
         Some(key) if *key.application != *application.id => KeyFault::OfAnother,
-        Some(key) if now.timestamp_micros() >= key.expires_at => KeyFault::Expired,
+        Some(key) if now.timestamp_micros() >= key.expires_at() => KeyFault::Expired,
         Some(key) => return Ok(key),
     };
     let id = key.map(|key| key.id.clone());

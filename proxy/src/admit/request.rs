@@ -180,8 +180,8 @@ pub fn printable(target: &[u8]) -> Result<&str, Cause> {
     }
     let message = "The request target must be printable ASCII without a fragment";
     // Without an early end, so that many bytes are judged at once.
-    let bad =
-        target.iter().fold(false, |bad, byte| bad | !byte.is_ascii_graphic() | (*byte == b'#'));
+    let is_printable = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    let bad = target.iter().fold(false, |bad, byte| bad | !is_printable(*byte));
     std::str::from_utf8(target).ok().filter(|_| !bad).ok_or(invalid("target", message))
 }
 

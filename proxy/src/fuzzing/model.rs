@@ -80,7 +80,7 @@ impl Model {
             let kept = key.scopes.list.iter().map(|it| &**it);
             assert!(kept.eq(wanted.scopes.iter().map(String::as_str)));
             assert_eq!(key.allowed_ips(), wanted.allowed_ips);
-            assert!(key.expires_at < i64::MAX || wanted.expires_at.is_none());
+            assert!(key.expires_at() < i64::MAX || wanted.expires_at.is_none());
             let _ = ip::check(key.allowed_ips(), [192, 0, 2, 1].into());
             let routes = &snapshot.default_routes;
             let found = route::find(routes, "GET", "/users/1");

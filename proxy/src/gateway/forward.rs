@@ -111,9 +111,9 @@ fn client_host(request: &RequestHeader) -> Option<HeaderValue> {
 }
 
 /// Takes out of a response what is between the upstream and us, and reads the end user from it.
-pub fn clean_response(headers: &mut HeaderMap, ctx: &mut Ctx) {
+pub fn clean_response(response: &mut ResponseHeader, ctx: &mut Ctx) {
     if let Some(name) = ctx.application.as_ref().and_then(|it| it.end_user_header.as_ref())
-        && let Some(user) = headers.remove(name)
+        && let Some(user) = response.remove_header(name)
     {
         ctx.user = user
             .to_str()
@@ -121,7 +121,9 @@ pub fn clean_response(headers: &mut HeaderMap, ctx: &mut Ctx) {
             .filter(|user| !user.is_empty() && user.len() <= MAX_USER)
             .map(str::to_owned);
     }
-    names::remove(headers, names::is_replaced);
+    for name in names::such(&response.headers, names::is_replaced) {
+        response.remove_header(&name);
+    }
 }
 
 /// The same of the fields after the body.

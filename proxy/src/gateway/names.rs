@@ -79,13 +79,14 @@ pub fn is_replaced(name: &str) -> bool {
 
 /// Takes out the fields whose names are such.
 pub fn remove(headers: &mut HeaderMap, such: impl Fn(&str) -> bool) {
-    if !headers.keys().any(|name| such(name.as_str())) {
-        return;
-    }
-    let names: Vec<_> = headers.keys().filter(|name| such(name.as_str())).cloned().collect();
-    for name in names {
+    for name in self::such(headers, such) {
         headers.remove(name);
     }
+}
+
+/// The names that are such.
+pub fn such(headers: &HeaderMap, such: impl Fn(&str) -> bool) -> Vec<HeaderName> {
+    headers.keys().filter(|name| such(name.as_str())).cloned().collect()
 }
 
 #[cfg(test)]

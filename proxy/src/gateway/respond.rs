@@ -14,8 +14,8 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
-use super::values::Values;
-use super::{Gateway, names};
+use super::Gateway;
+use super::stamp::stamp;
 use crate::ctx::Ctx;
 use crate::denied::Cause;
 use crate::listener::connection::Connection;
@@ -26,9 +26,6 @@ const SMALL_BODY: u64 = 64 * 1024;
 /// Most that is read after an answer before closing, so that the client gets to read it.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
-
-/// Fields that [`stamp`] may set.
-const MOST_STAMPED: usize = 8;
 
 /// Changes a response's fields, without the engine's record of how their names were written:
 /// keeping it costs more than the fields.
@@ -46,33 +43,6 @@ pub fn change(response: &mut ResponseHeader, change: impl FnOnce(&mut HeaderMap)
     }
 }
 
-/// Puts the contract's headers on a response.
-pub fn stamp(headers: &mut HeaderMap, ctx: &Ctx) {
-    headers.reserve(MOST_STAMPED);
-    headers.insert(&names::REQUEST_ID, ctx.id_field.clone());
-    if let Some(application) = &ctx.application {
-        headers.insert(&names::APP_ID, application.names.application.clone());
-        headers.insert(&names::REGION, application.names.region.clone());
-    }
-    let Some((state, now)) = &ctx.rate else { return };
-    let (requests, remaining) = (state.limit.requests.into(), state.remaining);
-    let (window, left) = (state.window_seconds(), state.reset_in(*now));
-    let [limit, rest, reset, policy, current] = Values::of(|it| {
-        [
-            it.number(requests).end(),
-            it.number(remaining).end(),
-            it.number(state.reset()).end(),
-            it.text("\"default\";q=").number(requests).text(";w=").number(window).end(),
-            it.text("\"default\";r=").number(remaining).text(";t=").number(left).end(),
-        ]
-    });
-    headers.insert(&names::LIMIT, limit);
-    headers.insert(&names::REMAINING, rest);
-    headers.insert(&names::RESET, reset);
-    headers.insert(&names::POLICY, policy);
-    headers.insert(&names::RATE_LIMIT, current);
-}
-
 impl Gateway {
     /// Answers a request that goes no further.
     pub(super) async fn refuse(
@@ -82,6 +52,7 @@ impl Gateway {
         cause: &Cause,
     ) -> Result<()> {
         let answer = cause.answer(ctx.id.as_str());
+        self.hold(session, ctx, answer.code).await;
         ctx.code = Some(answer.code);
         ctx.cause = Some(cause.clone());
         ctx.status = answer.code.status();
@@ -99,7 +70,7 @@ impl Gateway {
             .or_err(ErrorType::InternalError, "a status of our own")?;
         let headers = &mut response.headers;
         // The engine adds two.
-        headers.reserve(MOST_STAMPED + 7);
+        headers.reserve(7);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -109,8 +80,9 @@ impl Gateway {
         if answer.challenge {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        stamp(headers, ctx);
-        session.write_response_header(Box::new(response.into()), head).await?;
+        let mut response = Box::new(ResponseHeader::from(response));
+        stamp(session, &mut response, ctx);
+        session.write_response_header(response, head).await?;
         if !head {
             session.write_response_body(Some(Bytes::from(answer.body)), true).await?;
         }

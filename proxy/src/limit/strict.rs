@@ -6,6 +6,7 @@
 //! a quota; what it admits so is told the store later, as a debt. The same holds beside the store
 //! while that has forgotten what it knew.
 
+mod apart;
 mod lease;
 mod quota;
 mod rate;
@@ -135,7 +136,8 @@ impl Strict {
     /// Keeps the connection to the store and gives unused units back, for ever.
     pub async fn run(self: Arc<Self>) {
         let Some(store) = self.store.clone() else { return };
-        let keeper = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(store.keep()));
+        let keeper =
+            tokio_util::task::AbortOnDropHandle::new(store.apart.spawn(store.clone().keep()));
         let mut ticks = tokio::time::interval(SURRENDER_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for part in (0..PARTS).cycle() {

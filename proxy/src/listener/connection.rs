@@ -7,6 +7,7 @@
 //!
 //! [`fault`]: Connection::fault
 
+mod answer;
 mod engine;
 mod read;
 mod websocket;
@@ -22,8 +23,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
+use parking_lot::Mutex;
+use pingora::http::ResponseHeader;
 use pingora::protocols::l4::socket::SocketAddr as EngineAddress;
+use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{ALPN, SocketDigest};
 use pingora::proxy::Session;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
@@ -31,11 +35,13 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::io::poll_read_buf;
 
 use super::body::Body;
-use super::ends::Ending;
+use super::ends::{Ending, Wait};
 use super::head::Reader;
 use super::pace::Pace;
+use super::patience::Patience;
 use super::transport::Transport;
 use crate::denied::Cause;
+use answer::Fields;
 use websocket::Frames;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -91,10 +97,14 @@ pub struct Connection {
     ending: Ending,
     stream: BufWriter<Transport>,
     digest: Arc<SocketDigest>,
+    /// Its [`Patience`], in the one place that the engine hands on with every request.
+    user: Option<Arc<ProxyDigest>>,
     /// The client's address, as upstreams are told it.
     client: HeaderValue,
     alpn: Option<ALPN>,
     limits: Limits,
+    /// How long it may stay without a first request when idle connections have been ended already.
+    moment: Option<Duration>,
     /// Read, not yet given to the engine.
     ahead: BytesMut,
     reader: Reader,
@@ -117,6 +127,8 @@ pub struct Connection {
     frames: Option<Frames>,
     /// How much has been said of a last word to the client.
     leave: usize,
+    /// What the next answer's head is to have beside the engine's.
+    fields: Mutex<Fields>,
 }
 
 impl Connection {
@@ -126,6 +138,7 @@ impl Connection {
         alpn: Option<ALPN>,
         limits: Limits,
         ending: Ending,
+        moment: Option<Duration>,
     ) -> Self {
         let digest = SocketDigest::from_raw_fd(stream.descriptor());
         let _ = digest.peer_addr.set(Some(EngineAddress::Inet(peer)));
@@ -133,9 +146,11 @@ impl Connection {
             ending,
             stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
             digest: Arc::new(digest),
+            user: with_patience(peer),
             client: HeaderValue::try_from(peer.ip().to_string()).expect("an address is a value"),
             alpn,
             limits,
+            moment,
             ahead: BytesMut::new(),
             reader: Reader::default(),
             began: None,
@@ -150,6 +165,7 @@ impl Connection {
             multiplexed: false,
             frames: None,
             leave: 0,
+            fields: Mutex::default(),
         }
     }
 
@@ -195,11 +211,6 @@ impl Connection {
         }
     }
 
-    /// Whether nothing of a next request has come.
-    pub fn is_idle(&self) -> bool {
-        self.ahead.is_empty()
-    }
-
     /// Reads the next request's head and checks it; the engine can then read it without waiting.
     pub async fn next_head(&mut self) -> Result<(), End> {
         if !self.body.is_done() {
@@ -236,10 +247,14 @@ impl Connection {
             if let Poll::Ready(read) = read {
                 return Poll::Ready(Some(read));
             }
+            let ends = self.ahead.is_empty() && self.moment.is_none();
+            if ends && self.ending.poll(Wait::Idle, context) {
+                return Poll::Ready(None);
+            }
             let deadline = *deadline.get_or_insert_with(|| {
                 let now = Instant::now();
                 if self.ahead.is_empty() {
-                    now + self.limits.idle
+                    now + self.moment.unwrap_or(self.limits.idle)
                 } else {
                     *self.began.get_or_insert(now) + self.limits.head
                 }
@@ -294,6 +309,11 @@ impl Connection {
         self.raw.store(true, Ordering::Relaxed);
     }
 
+    /// Puts further lines into the head of the HTTP/1 answer that is sent next, with this status.
+    pub fn add_fields(&self, status: StatusCode, write: impl FnOnce(&mut Vec<u8>)) {
+        self.fields.lock().set(status, write);
+    }
+
     /// The answer that begins may not end by itself.
     pub fn stream(&self, streaming: bool) {
         self.streaming.store(streaming, Ordering::Relaxed);
@@ -312,11 +332,22 @@ impl Connection {
         })
     }
 
+    /// What is remembered of the refusals on a session's connection.
+    pub fn patience(session: &Session) -> Option<&Patience> {
+        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+
     /// The connection under an HTTP/1 session.
     pub fn under(session: &Session) -> Option<&Self> {
         let stream = session.as_downstream().stream()?;
         (**stream).as_any().downcast_ref()
     }
+}
+
+fn with_patience(peer: SocketAddr) -> Option<Arc<ProxyDigest>> {
+    let patience = Patience::new(peer, Instant::now().into_std());
+    let response = ResponseHeader::build(200, None).ok()?;
+    Some(Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(patience)))))
 }
 
 impl fmt::Debug for Connection {

@@ -33,6 +33,7 @@ impl Listener {
         if timeout_at(idle, connections.wait()).await.is_ok() {
             return;
         }
+        self.shared.ends.end_idle();
         self.shared.engine.http_cleanup().await;
         let (sooner, later) =
             if requests.0 <= streams.0 { (requests, streams) } else { (streams, requests) };

@@ -1,4 +1,4 @@
-//! When draining: what has not ended by itself ends now. Connections look at two flags while they
+//! When draining: what has not ended by itself ends now. Connections look at flags while they
 //! wait for their client, and are woken when one of them changes. Until then this costs a lock at
 //! a connection's begin and end, and none that connections share in between.
 
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 /// Of all connections.
 #[derive(Debug, Default)]
 pub struct Ends {
+    idle: AtomicBool,
     requests: AtomicBool,
     streams: AtomicBool,
     /// By descriptor, who waits for its client.
@@ -21,6 +22,17 @@ pub struct Ends {
 
 #[derive(Debug, Default)]
 struct Waiting(Mutex<Option<Waker>>);
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy)]
+pub enum Wait {
+    /// Its next request.
+    Idle,
+    /// A request's rest, or the end of its answer.
+    Request,
+    /// The end of an answer that may not end by itself.
+    Stream,
+}
 
 /// Of one connection; forgotten when dropped, which must be before its descriptor is closed.
 #[derive(Debug)]
@@ -36,6 +48,12 @@ impl Ends {
         let waiting = Arc::<Waiting>::default();
         self.waiting.lock().insert(descriptor, waiting.clone());
         Ending { ends: self.clone(), descriptor, waiting }
+    }
+
+    /// Ends connections that wait for their next request.
+    pub fn end_idle(&self) {
+        self.idle.store(true, Ordering::SeqCst);
+        self.wake();
     }
 
     /// Ends requests, but for streams.
@@ -59,13 +77,19 @@ impl Ends {
 }
 
 impl Ending {
-    /// Is it to end now? Wakes the task when that changes.
-    pub fn poll(&self, streaming: bool, context: &Context<'_>) -> bool {
-        let over = || {
-            let flag = if streaming { &self.ends.streams } else { &self.ends.requests };
-            flag.load(Ordering::SeqCst)
+    /// Is it to end now, waiting for that?
+    pub fn is_over(&self, wait: Wait) -> bool {
+        let flag = match wait {
+            Wait::Idle => &self.ends.idle,
+            Wait::Request => &self.ends.requests,
+            Wait::Stream => &self.ends.streams,
         };
-        if over() {
+        flag.load(Ordering::SeqCst)
+    }
+
+    /// The same. Wakes the task when that changes.
+    pub fn poll(&self, wait: Wait, context: &Context<'_>) -> bool {
+        if self.is_over(wait) {
             return true;
         }
         let mut waker = self.waiting.0.lock();
@@ -74,7 +98,7 @@ impl Ending {
         }
         drop(waker);
         // It may have changed before there was somebody to wake.
-        over()
+        self.is_over(wait)
     }
 }
 
@@ -94,20 +118,24 @@ mod tests {
     #[tokio::test]
     async fn each_kind_ends_on_its_word_and_nothing_is_left_behind() {
         let ends = Arc::new(Ends::default());
-        let wait = |descriptor, streaming| {
+        let wait = |descriptor, wait| {
             let end = ends.of(descriptor);
             tokio::spawn(poll_fn(move |context| {
-                if end.poll(streaming, context) { Poll::Ready(()) } else { Poll::Pending }
+                if end.poll(wait, context) { Poll::Ready(()) } else { Poll::Pending }
             }))
         };
-        let (request, stream) = (wait(3, false), wait(4, true));
+        let (request, stream) = (wait(3, Wait::Request), wait(4, Wait::Stream));
+        let idle = wait(6, Wait::Idle);
         tokio::task::yield_now().await;
+        ends.end_idle();
+        idle.await.expect("ended");
+        assert!(!request.is_finished());
         ends.end_requests();
         request.await.expect("ended");
         assert!(!stream.is_finished());
         ends.end_streams();
         stream.await.expect("ended");
-        wait(5, false).await.expect("at once");
+        wait(5, Wait::Request).await.expect("at once");
         assert!(ends.waiting.lock().is_empty());
     }
 }

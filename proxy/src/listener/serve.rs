@@ -3,7 +3,6 @@
 //! it by TLS, is HTTP/2, any other HTTP/1.1.
 
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +14,12 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::Shared;
 use super::connection::{Connection, End, Protocol};
+use super::ends::Wait;
 use super::transport::Transport;
 use crate::config::Connections;
 use crate::gateway::Gateway;
@@ -35,8 +35,16 @@ const H2_STREAMS: u32 = 32;
 /// Of an answer that its client does not read, in bytes. The engine's own would be 400 KiB.
 const H2_SEND_BUFFER: usize = 16 * 1024;
 
+/// Idle connections to upstreams that are kept at most, over all of them. The engine's own would be
+/// 128: with more requests at once than that, connections would be made and closed all the time.
+const IDLE_UPSTREAM: usize = 4_096;
+
 pub fn engine(gateway: Gateway, config: &Connections) -> HttpProxy<Gateway> {
-    let conf = ServerConf { max_retries: MAX_ATTEMPTS + 1, ..ServerConf::default() };
+    let conf = ServerConf {
+        max_retries: MAX_ATTEMPTS + 1,
+        upstream_keepalive_pool_size: IDLE_UPSTREAM,
+        ..ServerConf::default()
+    };
     let mut engine = pingora::proxy::http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
@@ -63,7 +71,7 @@ impl Shared {
         }
         // One connection, one version of the settings.
         let settings = self.settings.load_full();
-        let (limits, idle) = (settings.connections.limits(), settings.drain.idle());
+        let limits = settings.connections.limits();
         let (stream, alpn) = match tls {
             None => (Transport::Plain(stream), None),
             Some(tls) => match self.handshake(stream, peer, &tls, settings.tls.handshake()).await {
@@ -72,15 +80,11 @@ impl Shared {
             },
         };
         let ending = self.ends.of(stream.descriptor());
-        let mut connection = Connection::new(stream, peer, alpn, limits, ending);
         // Whoever has just shaken hands gets its moment, too.
-        let mut over = pin!(over(shutdown.clone(), idle));
-        let protocol = tokio::select! {
-            protocol = connection.protocol() => protocol,
-            () = &mut over => return,
-        };
-        match protocol {
-            Ok(Protocol::Http1) => self.http1(connection, peer, &shutdown, over).await,
+        let moment = ending.is_over(Wait::Idle).then(|| settings.drain.idle());
+        let mut connection = Connection::new(stream, peer, alpn, limits, ending, moment);
+        match connection.protocol().await {
+            Ok(Protocol::Http1) => self.http1(connection, peer, &shutdown).await,
             Ok(Protocol::Http2) => {
                 self.engine.process_new(Box::new(connection), &shutdown).await;
             }
@@ -111,30 +115,13 @@ impl Shared {
     }
 
     /// Request after request on one connection.
-    async fn http1(
-        &self,
-        connection: Connection,
-        peer: SocketAddr,
-        shutdown: &ShutdownWatch,
-        mut over: Pin<&mut impl Future<Output = ()>>,
-    ) {
+    async fn http1(&self, connection: Connection, peer: SocketAddr, shutdown: &ShutdownWatch) {
         let mut connection = Box::new(connection);
         let idle = connection.idle_limit();
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {
-            let head = tokio::select! {
-                biased;
-                head = connection.next_head() => Some(head),
-                () = &mut over => None,
-            };
-            let last = head.is_none();
-            let head = match head {
-                Some(head) => head,
-                None if connection.is_idle() => return,
-                // A request that has begun is waited for, also when draining.
-                None => connection.next_head().await,
-            };
-            if let Err(end) = head {
+            // A request that has begun is waited for, also when draining.
+            if let Err(end) = connection.next_head().await {
                 return self.end(*connection, peer, end).await;
             }
             let mut session = ServerSession::new_http1(connection);
@@ -145,9 +132,6 @@ impl Shared {
             let Some(reused) = self.engine.process_new_http(session, shutdown).await else {
                 return;
             };
-            if last {
-                return;
-            }
             let stream;
             (stream, settings) = reused.consume();
             let Ok(same) = stream.into_any().downcast() else { return };
@@ -164,10 +148,4 @@ impl Shared {
             }
         }
     }
-}
-
-/// Ready when shutdown was announced and idle connections have had their moment.
-async fn over(mut shutdown: ShutdownWatch, idle: Duration) {
-    let _ = shutdown.wait_for(|announced| *announced).await;
-    sleep(idle).await;
 }

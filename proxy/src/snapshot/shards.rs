@@ -91,6 +91,16 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Default + Clone> Shards<K,
         self.parts[self.index(key)].get(key)
     }
 
+    /// The key itself that is kept, where it holds more than makes it equal.
+    pub fn get_name<Q>(&self, key: &Q) -> Option<&K>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.parts[self.index(key)].get_key_value(key).map(|(key, _)| key)
+    }
+
+    /// Where an equal key is kept, that stays; the value is replaced.
     pub fn insert(&mut self, key: K, value: V) {
         let index = self.index(&key);
         let shard = Arc::make_mut(&mut Arc::make_mut(&mut self.parts)[index]);
@@ -116,6 +126,11 @@ impl<K: Hash + Eq + Clone, V: Clone, S: BuildHasher + Default + Clone> Shards<K,
     /// Every value, in no order.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.parts.iter().flat_map(|part| part.values())
+    }
+
+    /// Every key, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &K> {
+        self.parts.iter().flat_map(|part| part.keys())
     }
 
     pub fn len(&self) -> usize {

@@ -43,24 +43,6 @@ fn a_delta_touches_what_it_names_and_keeps_the_rest() {
 }
 
 #[test]
-fn a_key_whose_place_in_the_index_was_taken_can_still_be_removed() {
-    let quotas = Quotas::default();
-    let (one, two) = (testing::key("key_1", "app_1"), testing::key("key_2", "app_1"));
-    let changes = [&one, &two].map(|key| Change::Key(Box::new(key.clone())));
-    let mut snapshot = first(1, &changes, &quotas);
-    // As if both ids had the same hash.
-    let taken = snapshot.by_id.remove(&hash(&two.id)).expect("indexed");
-    snapshot.by_id.insert(hash(&one.id), taken);
-    snapshot.collided = true;
-    let removal = serde_json::to_value(Change::RemoveKey(one.id.clone())).expect("JSON");
-    let next = snapshot.advanced_by(2, vec![removal], &quotas);
-    assert!(next.key(&one.digest).is_none() && next.key(&two.digest).is_some());
-    let removal = serde_json::to_value(Change::RemoveKey(two.id.clone())).expect("JSON");
-    let next = next.advanced_by(3, vec![removal], &quotas);
-    assert_eq!(next.keys(), 0);
-}
-
-#[test]
 fn rotated_keys_share_a_bucket_in_every_order() {
     let quotas = Quotas::default();
     let one = testing::key("key_1", "app_1");

@@ -11,6 +11,7 @@ mod control;
 mod corpus;
 mod drain;
 mod explain;
+mod floods;
 mod frames;
 mod framing;
 mod full_disk;

@@ -82,7 +82,7 @@ impl Strict {
             line.lease.begin(units, bounds, Instant::now())
         };
         if let Some(ask) = ask {
-            tokio::spawn(self.clone().ask_quota(name.into(), line.clone(), ask));
+            store.apart.spawn(self.clone().ask_quota(name.into(), line.clone(), ask));
         }
         let verdict = match begun {
             Begun::Decided(verdict) => Some(verdict),

@@ -110,7 +110,7 @@ impl Strict {
             line.lease.begin(1, terms.bounds, instant)
         };
         if let Some(ask) = ask {
-            tokio::spawn(self.clone().ask_rate(name.into(), line.clone(), ask));
+            store.apart.spawn(self.clone().ask_rate(name.into(), line.clone(), ask));
         }
         let verdict = match begun {
             Begun::Decided(verdict) => Some(verdict),

@@ -19,6 +19,7 @@ use redis::{AsyncConnectionConfig, Client, RedisResult, Script};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::apart::Apart;
 use super::lease::{Ask, Reply};
 use crate::config;
 use crate::metrics::Metrics;
@@ -50,6 +51,8 @@ pub struct Store {
     slow: Seldom,
     memory: Mutex<Memory>,
     metrics: Arc<Metrics>,
+    /// Where it is asked.
+    pub apart: Apart,
 }
 
 /// Since when the server's memory is whole.
@@ -92,6 +95,7 @@ impl Store {
             slow: Seldom::default(),
             memory: Mutex::default(),
             metrics,
+            apart: Apart::start().context("no thread for strict limits")?,
         }))
     }
 

@@ -27,7 +27,14 @@ impl AsyncWrite for Connection {
             // Nothing may follow on a last word.
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let this = &mut *self;
+        let fields = this.fields.get_mut();
+        let stream = Pin::new(&mut this.stream);
+        let written = if fields.belong_to(bytes) {
+            fields.poll_write(stream, context, bytes)
+        } else {
+            stream.poll_write(context, bytes)
+        };
         if let Poll::Ready(Ok(length)) = written
             && *self.raw.get_mut()
             && !self.multiplexed
@@ -81,8 +88,9 @@ impl GetTimingDigest for Connection {
 }
 
 impl GetProxyDigest for Connection {
+    /// No proxy's, but the one that has room for what is ours.
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        self.user.clone()
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
+use super::super::ends::Wait;
 use super::websocket::{Frames, GOING_AWAY};
 use super::{Connection, Fault, READ_SIZE};
 
@@ -137,10 +138,8 @@ impl AsyncRead for Connection {
         if this.multiplexed {
             return this.poll_raw(context, buffer);
         }
-        if this.fault.is_none()
-            && this.head == 0
-            && this.ending.poll(*this.streaming.get_mut(), context)
-        {
+        let wait = if *this.streaming.get_mut() { Wait::Stream } else { Wait::Request };
+        if this.fault.is_none() && this.head == 0 && this.ending.poll(wait, context) {
             ready!(this.poll_leave(context));
             this.fault = Some(Fault::Ended);
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

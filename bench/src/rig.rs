@@ -1,0 +1,246 @@
+//! Our proxy alone, in whatever number and with whatever settings a measurement wants, over one
+//! ground and one control plane; and rounds of calls to it. What is called, and what the figures
+//! mean, is for the measurements.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use authsome_shared::snapshot::Change;
+use tokio::runtime::Runtime;
+
+use crate::control::{Control, TOKEN};
+use crate::ground::{Ground, free, is_open};
+use crate::load::{Load, Outcome, Wire, closed};
+use crate::machine;
+use crate::process::{LOAD_CORE, Process, SUBJECT_CORE, own_processor, pin};
+use crate::round::{Limits, pollution};
+use crate::statistics::{median, paired};
+use crate::subject::authsome::program;
+use crate::world::APPLICATION;
+
+/// Before a round counts.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// What all of these measurements are told.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The proxy's program, where another than the one built beside this is to be measured.
+    #[arg(long, value_name = "FILE")]
+    proxy: Option<PathBuf>,
+    /// Rounds of each kind, which take turns.
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    pub rounds: usize,
+    /// That a round is measured for.
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    seconds: f64,
+    /// A round in which others had more than this part of one core counts for nothing.
+    #[arg(long, value_name = "PERCENT", default_value_t = 4.0)]
+    others: f64,
+}
+
+impl Arguments {
+    pub fn limits(&self) -> Limits {
+        Limits { time: Duration::from_secs_f64(self.seconds), others: self.others / 100.0 }
+    }
+}
+
+pub struct Rig {
+    pub ground: Ground,
+    control: Control,
+    runtime: Runtime,
+    program: String,
+    pub limits: Limits,
+}
+
+/// A proxy that is measured.
+pub struct Proxy {
+    process: Process,
+    pub address: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// What one round came to; `None` where others disturbed it.
+pub struct Round {
+    /// What a call cost the proxies, in microseconds of processor time.
+    pub cpu_us: Option<f64>,
+    /// Answers a second.
+    pub rate: Option<f64>,
+    pub outcome: Outcome,
+}
+
+/// One figure of several kinds, in as many rounds.
+pub type Figures<const KINDS: usize> = [Vec<Option<f64>>; KINDS];
+
+impl Proxy {
+    /// What it has run so far.
+    pub fn processor(&self) -> Duration {
+        self.process.processor()
+    }
+}
+
+impl Rig {
+    /// `more` is what the proxies know beside the ground's world. Keeps this process on the load's
+    /// core.
+    pub fn start(arguments: &Arguments, ground: Ground, more: Vec<Change>) -> anyhow::Result<Self> {
+        pin(LOAD_CORE)?;
+        let program = match &arguments.proxy {
+            Some(path) => path.canonicalize().context("--proxy")?.display().to_string(),
+            None => program("authsome-proxy")?,
+        };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let mut changes = ground.world.changes.clone();
+        changes.extend(more);
+        let control = runtime.block_on(Control::start(changes));
+        control.only_count();
+        Ok(Self { ground, control, runtime, program, limits: arguments.limits() })
+    }
+
+    /// Starts a proxy with these settings beside those that all have, and waits until it serves.
+    pub fn proxy(&self, name: &str, settings: &str) -> anyhow::Result<Proxy> {
+        let (address, admin) = (free()?, free()?);
+        let path = |end: &str| self.ground.path(&format!("{name}{end}"));
+        let text = format!(
+            "[server]\nlisten = \"{address}\"\nadmin_listen = \"{admin}\"\ndata_dir = \"{}\"\n\
+             [control]\nurl = \"http://{}\"\ntoken = \"{TOKEN}\"\n\
+             [log]\naccess_log = \"off\"\n{settings}",
+            path("").display(),
+            self.control.address,
+        );
+        std::fs::write(path(".toml"), text)?;
+        let command = [&self.program, "--config", &path(".toml").display().to_string()];
+        let mut process = Process::start(name, SUBJECT_CORE, &command, &path(".log"))?;
+        process.wait_until(|| self.get(admin, "ready").is_ok()).with_context(|| {
+            std::fs::read_to_string(path(".log")).unwrap_or_default().trim_end().to_owned()
+        })?;
+        Ok(Proxy { process, address, admin })
+    }
+
+    fn get(&self, admin: SocketAddr, path: &str) -> anyhow::Result<String> {
+        self.runtime.block_on(async {
+            let answer = reqwest::get(format!("http://{admin}/{path}")).await?;
+            Ok(answer.error_for_status()?.text().await?)
+        })
+    }
+
+    /// The sum of a metric over its labels.
+    pub fn metric(&self, proxy: &Proxy, name: &str) -> anyhow::Result<f64> {
+        let text = self.get(proxy.admin, "metrics")?;
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        let values = lines.filter(|rest| rest.starts_with([' ', '{']));
+        Ok(values.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// Waits until a metric has this value.
+    pub fn until(&self, proxy: &Proxy, name: &str, value: f64) -> anyhow::Result<()> {
+        for _ in 0..1_000 {
+            if (self.metric(proxy, name)? - value).abs() < f64::EPSILON {
+                return Ok(());
+            }
+            #[allow(clippy::disallowed_methods, reason = "another program gives no sign")]
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        anyhow::bail!("{name} did not become {value}")
+    }
+
+    /// A Redis that keeps nothing on disk, and its URL.
+    pub fn redis(&self) -> anyhow::Result<(Process, String)> {
+        let address = free()?;
+        let program = redis_server(&self.ground.path("redis-server"));
+        let port = address.port().to_string();
+        let command =
+            [&program, "--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let log = self.ground.path("redis.log");
+        let mut process = Process::start("redis-server", LOAD_CORE, &command, &log)?;
+        process.wait_until(|| is_open(address))?;
+        Ok((process, format!("redis://{address}/0")))
+    }
+
+    /// Calls to a proxy over plain HTTP/1.1 with any of these keys.
+    pub fn load(
+        &self,
+        proxy: &Proxy,
+        keys: &Arc<[String]>,
+        status: u16,
+        connections: usize,
+    ) -> Load {
+        Load {
+            wire: Wire::Http1,
+            address: proxy.address,
+            tls: self.ground.tls.clone(),
+            keys: keys.clone(),
+            path: format!("/v1/{APPLICATION}/users/7?expand=teams"),
+            body: 0,
+            connections,
+            status,
+        }
+    }
+
+    /// One round of 64 callers at each of `proxies` at once. `beside` runs for them.
+    pub fn round(
+        &self,
+        proxies: &[&Proxy],
+        keys: &Arc<[String]>,
+        status: u16,
+        beside: Option<&Process>,
+    ) -> anyhow::Result<Round> {
+        let time = self.limits.time;
+        let edge = || {
+            let proxies: Duration = proxies.iter().map(|it| it.process.processor()).sum();
+            let beside = beside.map_or(Duration::ZERO, Process::processor);
+            let known = proxies + beside + own_processor() + self.ground.upstream_processor();
+            (proxies, known, machine::Load::now())
+        };
+        let mut edges = Vec::new();
+        let callers = 64 / proxies.len();
+        let [first, others @ ..] = proxies else { anyhow::bail!("no proxy to call") };
+        let load = |proxy: &Proxy| self.load(proxy, keys, status, callers);
+        let outcome = std::thread::scope(|scope| -> anyhow::Result<Outcome> {
+            let threads: Vec<_> = others
+                .iter()
+                .map(|proxy| {
+                    let load = load(proxy);
+                    scope.spawn(move || closed::run(&load, WARM_UP, time, || {}))
+                })
+                .collect();
+            let mut outcome = closed::run(&load(first), WARM_UP, time, || edges.push(edge()))?;
+            for thread in threads {
+                outcome.add(thread.join().map_err(|_| anyhow::anyhow!("a caller panicked"))??);
+            }
+            Ok(outcome)
+        })?;
+        if let Some(fault) = outcome.fault(status) {
+            anyhow::bail!("a round went wrong: {fault}");
+        }
+        ensure!(outcome.closed == 0, "connections were closed");
+        let [from, to] = &edges[..] else { anyhow::bail!("a round has two edges") };
+        let clean = pollution(from.2, to.2, to.1.saturating_sub(from.1), self.limits).is_none();
+        #[allow(clippy::cast_precision_loss, reason = "a count of what was seen")]
+        let each = to.0.saturating_sub(from.0).as_secs_f64() * 1e6 / outcome.answers as f64;
+        Ok(Round { cpu_us: clean.then_some(each), rate: clean.then_some(outcome.rate()), outcome })
+    }
+}
+
+/// The median of a kind's rounds, and of their ratios to the first kind's.
+pub fn figures<const KINDS: usize>(all: &Figures<KINDS>, kind: usize) -> (f64, f64) {
+    let middle = median(all[kind].iter().flatten().copied());
+    (middle.unwrap_or(f64::NAN), paired(&all[kind], &all[0]).unwrap_or(f64::NAN))
+}
+
+/// The kinds in an order that changes with each round.
+pub fn turns<const KINDS: usize>(round: usize) -> impl Iterator<Item = usize> {
+    (0..KINDS).map(move |n| (n + round) % KINDS)
+}
+
+/// Debian's package of the tools holds the server too, under another name.
+fn redis_server(link: &Path) -> String {
+    let tool = Path::new("/usr/bin/redis-check-rdb");
+    let found = std::process::Command::new("redis-server").arg("--version").output().is_ok();
+    if !found && tool.exists() && std::os::unix::fs::symlink(tool, link).is_ok() {
+        return link.display().to_string();
+    }
+    "redis-server".to_owned()
+}
