@@ -51,3 +51,21 @@ need_cmake() {
     || die "cmake or make is missing, and neither apt-get (as root or by passwordless sudo) nor Python's venv can provide it. Install both, then run this again."
   export PATH="$venv/bin:$PATH" CMAKE_GENERATOR=Ninja
 }
+
+postgres_bin() {
+  local dir
+  for dir in $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV); do
+    if [ -x "$dir/initdb" ]; then echo "$dir"; return; fi
+  done
+  if have initdb && have postgres; then dirname "$(command -v initdb)"; fi
+}
+
+# PostgreSQL's programs; nothing of it is started.
+need_postgres() {
+  if [ -n "$(postgres_bin)" ]; then return; fi
+  can_apt || die "The PostgreSQL server is missing. Install it (Debian: apt-get install postgresql), then run this again."
+  # Only the programs are wanted: without this Debian would also start a server.
+  apt postgresql-common
+  as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+  apt postgresql
+}
