@@ -23,6 +23,10 @@ use sample::{End, Rules};
 /// Lines that may wait.
 const QUEUE: usize = 8192;
 
+/// Lines are written so often. Whoever hands one over need not wake the writer, which costs more
+/// than the line: it sleeps, and looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// At the end, lines that wait have this long to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -115,7 +119,7 @@ impl AccessLog {
     }
 }
 
-/// Writes until the last sender is gone; flushes whenever the queue is empty.
+/// Writes until the last sender is gone; flushes whenever the queue is empty, and then lets it fill.
 fn write(lines: &Receiver<Vec<u8>>, output: Box<dyn Write + Send>) {
     let mut output = BufWriter::new(output);
     let mut text = Vec::with_capacity(1024);
@@ -136,5 +140,7 @@ fn write(lines: &Receiver<Vec<u8>>, output: Box<dyn Write + Send>) {
         if output.flush().is_err() {
             return;
         }
+        #[allow(clippy::disallowed_methods, reason = "nothing rings: that is the point")]
+        std::thread::sleep(PAUSE);
     }
 }

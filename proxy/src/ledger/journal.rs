@@ -52,6 +52,8 @@ pub struct Segment {
 
 struct Writer {
     file: File,
+    /// Full segments that are not on the disk yet.
+    full: Vec<File>,
     held: Held,
     /// Oldest first; the last one is written to, and is the only one that is ours and active.
     segments: VecDeque<Segment>,
@@ -104,8 +106,15 @@ impl Journal {
         let short = held.ahead(&file, segment.bytes).is_err();
         segments.push_back(segment);
         let bytes = segments.iter().map(|segment| segment.bytes).sum();
-        let writer =
-            Writer { file, held, segments, next: 1, buffer: Vec::with_capacity(1024), dirty: true };
+        let writer = Writer {
+            file,
+            full: vec![],
+            held,
+            segments,
+            next: 1,
+            buffer: Vec::with_capacity(1024),
+            dirty: true,
+        };
         let journal = Self {
             dir: dir.to_owned(),
             epoch,
@@ -195,9 +204,6 @@ impl Journal {
 
     /// Begins a new segment with space held; else the active one stays as it is.
     fn rotate(&self, writer: &mut Writer) -> io::Result<()> {
-        if let Err(error) = writer.file.sync_data() {
-            tracing::error!(%error, "a full segment can't be brought to disk");
-        }
         let (mut file, mut segment) = create(&self.dir, self.epoch.as_str(), writer.next)?;
         let mut held = Held::default();
         let begun = begin(&mut file, &mut segment).and_then(|()| held.ahead(&file, segment.bytes));
@@ -213,7 +219,8 @@ impl Journal {
             let _ = writer.file.set_len(length.min(active.bytes));
         }
         writer.segments.push_back(segment);
-        writer.file = file;
+        // Bringing it to the disk is the next sync's: a request must not wait for that.
+        writer.full.push(std::mem::replace(&mut writer.file, file));
         writer.held = held;
         Ok(())
     }
@@ -253,13 +260,18 @@ impl Journal {
     }
 
     fn sync_file(&self) -> io::Result<()> {
-        let file = {
+        let (full, file) = {
             let mut writer = self.writer.lock();
             if !std::mem::take(&mut writer.dirty) {
                 return Ok(());
             }
-            writer.file.try_clone()?
+            (std::mem::take(&mut writer.full), writer.file.try_clone()?)
         };
+        for file in full {
+            if let Err(error) = file.sync_data() {
+                tracing::error!(%error, "a full segment can't be brought to disk");
+            }
+        }
         file.sync_data()
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use authsome_shared::clock::Clock;
 use authsome_shared::id::{EpochId, NodeId};
 use authsome_shared::usage::{Applied, BatchHeader, MAX_BATCH_RECORDS};
@@ -105,7 +106,7 @@ impl Shipper {
     }
 
     /// Ships all there is, for a shutdown; gives up at the first failure or after `limit`.
-    pub async fn drain(&self, limit: Duration) {
+    pub async fn drain(self: &Arc<Self>, limit: Duration) {
         let all = async {
             loop {
                 match self.ship_one().await {
@@ -134,8 +135,25 @@ impl Shipper {
     }
 
     /// Ships the next batch; `false` when there is none.
-    async fn ship_one(&self) -> anyhow::Result<bool> {
+    async fn ship_one(self: &Arc<Self>) -> anyhow::Result<bool> {
         let _turn = self.turn.lock().await;
+        let this = self.clone();
+        let Some((batch, body)) = apart(move || this.next()).await? else { return Ok(false) };
+        let applied = self.client.usage(body).await?;
+        anyhow::ensure!(
+            applied.watermark + 1 >= batch.first,
+            "the control plane confirmed {} and so lacks records that it had confirmed before {}",
+            applied.watermark,
+            batch.first
+        );
+        let this = self.clone();
+        apart(move || this.confirm(&batch, &applied)).await?;
+        self.ledger.metrics.ledger.batches.inc();
+        Ok(true)
+    }
+
+    /// The next batch, and what is sent of it.
+    fn next(&self) -> anyhow::Result<Option<(Batch, Vec<u8>)>> {
         let batch = {
             let mut state = self.state.lock();
             let State { cursor, position, .. } = &mut *state;
@@ -146,18 +164,10 @@ impl Shipper {
         self.ledger.oldest.store(oldest, Ordering::Relaxed);
         let Some(batch) = batch else {
             self.save(true, 0)?;
-            return Ok(false);
+            return Ok(None);
         };
-        let applied = self.client.usage(self.encode(&batch)?).await?;
-        anyhow::ensure!(
-            applied.watermark + 1 >= batch.first,
-            "the control plane confirmed {} and so lacks records that it had confirmed before {}",
-            applied.watermark,
-            batch.first
-        );
-        self.confirm(&batch, &applied)?;
-        self.ledger.metrics.ledger.batches.inc();
-        Ok(true)
+        let body = self.encode(&batch)?;
+        Ok(Some((batch, body)))
     }
 
     fn encode(&self, batch: &Batch) -> anyhow::Result<Vec<u8>> {
@@ -214,6 +224,14 @@ impl Shipper {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Reading and writing files is not for threads that serve requests: thousands of records at once
+/// would hold them up for milliseconds.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("shipping broke off")?
 }
 
 /// When the first record of a batch was made, in milliseconds since the epoch; 0 when it can't be
