@@ -31,10 +31,10 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     proxy: Option<PathBuf>,
     /// Rounds of each kind, which take turns.
-    #[arg(long, value_name = "N", default_value_t = 9)]
+    #[arg(long, value_name = "N", default_value_t = 7)]
     pub rounds: usize,
     /// That a round is measured for.
-    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    #[arg(long, value_name = "S", default_value_t = 1.5)]
     seconds: f64,
     /// A round in which others had more than this part of one core counts for nothing.
     #[arg(long, value_name = "PERCENT", default_value_t = 4.0)]

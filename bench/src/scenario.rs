@@ -72,8 +72,8 @@ fn scenario(
     cases: Vec<Case>,
     view: View,
 ) -> Scenario {
-    let limits = Limits { time: Duration::from_secs(2), others: 0.04 };
-    Scenario { name, title, pace, cases, rounds: 9, limits, view }
+    let limits = Limits { time: Duration::from_millis(1_500), others: 0.04 };
+    Scenario { name, title, pace, cases, rounds: 7, limits, view }
 }
 
 /// Everyone who takes any call.
