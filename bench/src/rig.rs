@@ -2,6 +2,7 @@
 //! ground and one control plane; and rounds of calls to it. What is called, and what the figures
 //! mean, is for the measurements.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -225,9 +226,22 @@ impl Rig {
 }
 
 /// The median of a kind's rounds, and of their ratios to the first kind's.
-pub fn figures<const KINDS: usize>(all: &Figures<KINDS>, kind: usize) -> (f64, f64) {
+pub fn figures<const KINDS: usize>(all: &Figures<KINDS>, kind: usize) -> (Shown, Shown) {
     let middle = median(all[kind].iter().flatten().copied());
-    (middle.unwrap_or(f64::NAN), paired(&all[kind], &all[0]).unwrap_or(f64::NAN))
+    (Shown(middle), Shown(paired(&all[kind], &all[0])))
+}
+
+/// A figure, or a dash where too few rounds were clean.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown(Option<f64>);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(figure) => figure.fmt(f),
+            None => write!(f, "{:>1$}", "–", f.width().unwrap_or(0)),
+        }
+    }
 }
 
 /// The kinds in an order that changes with each round.
