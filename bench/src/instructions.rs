@@ -23,6 +23,8 @@ use authsome_shared::api_key::KeyDigest;
 use clap::Args;
 
 use crate::control::{Control, TOKEN};
+use crate::ground::free;
+use crate::subject::authsome::program;
 use crate::upstream::Upstream;
 use crate::world::World;
 use budget::{Budget, Figures};
@@ -89,8 +91,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn bare(arguments: &Arguments, upstream: SocketAddr) -> anyhow::Result<f64> {
     let dir = tempfile::tempdir()?;
-    let address = subject::free_address()?;
-    let program = subject::sibling("bare")?;
+    let address = free()?;
+    let program = PathBuf::from(program("bare")?);
     let mut subject = Subject::start(&program, arguments.keep.as_deref(), |command| {
         command.args(["--listen", &address.to_string(), "--upstream", &upstream.to_string()]);
         command.arg("--dir").arg(dir.path());
@@ -108,7 +110,7 @@ async fn ours(arguments: &Arguments, upstream: SocketAddr) -> anyhow::Result<Fig
     let control = Control::start(world.changes.clone()).await;
     control.only_count();
     let dir = tempfile::tempdir()?;
-    let (address, admin) = (subject::free_address()?, subject::free_address()?);
+    let (address, admin) = (free()?, free()?);
     let settings = dir.path().join("proxy.toml");
     std::fs::write(
         &settings,
@@ -118,7 +120,7 @@ async fn ours(arguments: &Arguments, upstream: SocketAddr) -> anyhow::Result<Fig
              [log]\nlevel = \"error\"\naccess_log = \"off\"\n"
         ),
     )?;
-    let program = subject::sibling("authsome-proxy")?;
+    let program = PathBuf::from(program("authsome-proxy")?);
     let mut subject = Subject::start(&program, arguments.keep.as_deref(), |command| {
         command.arg("--config").arg(&settings).arg("--data-dir").arg(dir.path());
         command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);

@@ -1,7 +1,6 @@
 //! A program under callgrind, which is asked for its counts while it runs. Dropping it kills the
 //! program and removes what was written, unless that is to be kept.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -120,19 +119,4 @@ fn summary(file: &Path) -> anyhow::Result<f64> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let total = text.lines().find_map(|line| line.strip_prefix("summary: "));
     Ok(total.context("callgrind wrote no summary")?.trim().parse()?)
-}
-
-/// A program that was built beside this one.
-pub fn sibling(name: &str) -> anyhow::Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    ensure!(
-        path.is_file(),
-        "{} is missing: cargo build --release -p authsome-proxy -p authsome-bench",
-        path.display()
-    );
-    Ok(path)
-}
-
-pub fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

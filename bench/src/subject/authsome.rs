@@ -67,6 +67,10 @@ fn get(runtime: &tokio::runtime::Runtime, admin: SocketAddr, path: &str) -> anyh
 /// A program that was built with this one.
 pub fn program(name: &str) -> anyhow::Result<String> {
     let path = std::env::current_exe()?.with_file_name(name);
-    anyhow::ensure!(path.is_file(), "{} is not built", path.display());
+    anyhow::ensure!(
+        path.is_file(),
+        "{} is missing: build it with the profile that this program has",
+        path.display()
+    );
     Ok(path.display().to_string())
 }
