@@ -12,9 +12,10 @@ use crate::ground::Ground;
 use crate::load::{Outcome, closed, steady};
 use crate::machine;
 use crate::process::own_processor;
-use crate::rig::{self, Figures, Proxy, Rig, figures, turns};
+use crate::rig::{self, Figures, Rig, figures, turns};
 use crate::round::pollution;
 use crate::statistics::{median, percentile};
+use crate::subject::authsome::Proxy;
 
 /// The well-behaved caller's calls per second, and its connections.
 const RATE: u32 = 1_000;

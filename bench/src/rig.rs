@@ -3,23 +3,20 @@
 //! mean, is for the measurements.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use authsome_shared::snapshot::Change;
-use tokio::runtime::Runtime;
 
-use crate::control::{Control, TOKEN};
 use crate::ground::{Ground, free, is_open};
 use crate::load::{Load, Outcome, Wire, closed};
 use crate::machine;
-use crate::process::{LOAD_CORE, Process, SUBJECT_CORE, own_processor, pin};
+use crate::process::{LOAD_CORE, Process, own_processor, pin};
 use crate::round::{Limits, pollution};
 use crate::statistics::{median, paired};
-use crate::subject::authsome::program;
+use crate::subject::authsome::{Plane, Proxy, program};
 use crate::world::APPLICATION;
 
 /// Before a round counts.
@@ -50,17 +47,9 @@ impl Arguments {
 
 pub struct Rig {
     pub ground: Ground,
-    control: Control,
-    runtime: Runtime,
+    plane: Plane,
     program: String,
     pub limits: Limits,
-}
-
-/// A proxy that is measured.
-pub struct Proxy {
-    process: Process,
-    pub address: SocketAddr,
-    admin: SocketAddr,
 }
 
 /// What one round came to; `None` where others disturbed it.
@@ -75,13 +64,6 @@ pub struct Round {
 /// One figure of several kinds, in as many rounds.
 pub type Figures<const KINDS: usize> = [Vec<Option<f64>>; KINDS];
 
-impl Proxy {
-    /// What it has run so far.
-    pub fn processor(&self) -> Duration {
-        self.process.processor()
-    }
-}
-
 impl Rig {
     /// `more` is what the proxies know beside the ground's world. Keeps this process on the load's
     /// core.
@@ -91,45 +73,21 @@ impl Rig {
             Some(path) => path.canonicalize().context("--proxy")?.display().to_string(),
             None => program("authsome-proxy")?,
         };
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let mut changes = ground.world.changes.clone();
         changes.extend(more);
-        let control = runtime.block_on(Control::start(changes));
-        control.only_count();
-        Ok(Self { ground, control, runtime, program, limits: arguments.limits() })
+        let plane = Plane::start(changes)?;
+        Ok(Self { ground, plane, program, limits: arguments.limits() })
     }
 
     /// Starts a proxy with these settings beside those that all have, and waits until it serves.
     pub fn proxy(&self, name: &str, settings: &str) -> anyhow::Result<Proxy> {
-        let (address, admin) = (free()?, free()?);
-        let path = |end: &str| self.ground.path(&format!("{name}{end}"));
-        let text = format!(
-            "[server]\nlisten = \"{address}\"\nadmin_listen = \"{admin}\"\ndata_dir = \"{}\"\n\
-             [control]\nurl = \"http://{}\"\ntoken = \"{TOKEN}\"\n\
-             [log]\naccess_log = \"off\"\n{settings}",
-            path("").display(),
-            self.control.address,
-        );
-        std::fs::write(path(".toml"), text)?;
-        let command = [&self.program, "--config", &path(".toml").display().to_string()];
-        let mut process = Process::start(name, SUBJECT_CORE, &command, &path(".log"))?;
-        process.wait_until(|| self.get(admin, "ready").is_ok()).with_context(|| {
-            std::fs::read_to_string(path(".log")).unwrap_or_default().trim_end().to_owned()
-        })?;
-        Ok(Proxy { process, address, admin })
-    }
-
-    fn get(&self, admin: SocketAddr, path: &str) -> anyhow::Result<String> {
-        self.runtime.block_on(async {
-            let answer = reqwest::get(format!("http://{admin}/{path}")).await?;
-            Ok(answer.error_for_status()?.text().await?)
-        })
+        let settings = format!("[log]\naccess_log = \"off\"\n{settings}");
+        self.plane.proxy(&self.ground, &self.program, name, &settings)
     }
 
     /// The sum of a metric over its labels.
     pub fn metric(&self, proxy: &Proxy, name: &str) -> anyhow::Result<f64> {
-        let text = self.get(proxy.admin, "metrics")?;
+        let text = self.plane.metrics(proxy)?;
         let lines = text.lines().filter_map(|line| line.strip_prefix(name));
         let values = lines.filter(|rest| rest.starts_with([' ', '{']));
         Ok(values.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum())
@@ -190,7 +148,7 @@ impl Rig {
     ) -> anyhow::Result<Round> {
         let time = self.limits.time;
         let edge = || {
-            let proxies: Duration = proxies.iter().map(|it| it.process.processor()).sum();
+            let proxies: Duration = proxies.iter().map(|it| it.processor()).sum();
             let beside = beside.map_or(Duration::ZERO, Process::processor);
             let known = proxies + beside + own_processor() + self.ground.upstream_processor();
             (proxies, known, machine::Load::now())

@@ -7,7 +7,8 @@ use authsome_shared::snapshot::{Change, LimitMode, RateLimit};
 
 use crate::ground::Ground;
 use crate::process::Process;
-use crate::rig::{Arguments, Figures, Proxy, Rig, figures, turns};
+use crate::rig::{Arguments, Figures, Rig, figures, turns};
+use crate::subject::authsome::Proxy;
 use crate::world;
 
 const UP: &str = "authsome_proxy_strict_up";

@@ -69,7 +69,7 @@ impl Subject {
             Kind::Authsome | Kind::AuthsomeLog => {
                 let log = kind == Kind::AuthsomeLog;
                 let authsome = authsome::Authsome::start(ground, log)?;
-                let (plain, tls) = (authsome.plain, authsome.tls);
+                let (plain, tls) = (authsome.plain(), authsome.tls);
                 Ok(Self { kind, plain, tls, process: None, authsome: Some(authsome) })
             }
             _ => {
@@ -80,7 +80,7 @@ impl Subject {
     }
 
     fn process(&self) -> Option<&Process> {
-        self.process.as_ref().or(self.authsome.as_ref().map(|it| &it.process))
+        self.process.as_ref().or(self.authsome.as_ref().map(authsome::Authsome::process))
     }
 
     /// Nothing for the upstream: it is not what is measured.
