@@ -54,7 +54,8 @@ impl Kept {
         if let Some(wire) = self.take(peer) {
             return Ok((wire, true));
         }
-        let stream = self.connector.new_stream(peer).await?;
+        // In a box: it is large, and seldom needed.
+        let stream = Box::pin(self.connector.new_stream(peer)).await?;
         Ok((Box::new(Wire::new(stream, peer)), false))
     }
 
