@@ -45,6 +45,8 @@ pub struct Ctx {
     /// Set once the request has been counted; from then on it is recorded exactly once.
     pub admitted: Option<Admitted>,
     pub recorded: bool,
+    /// The record's number, while it is not yet committed.
+    pub noted: Option<u64>,
     pub choice: Option<Choice>,
     /// The exchange with the upstream is made without the engine's.
     pub plain: bool,
@@ -100,6 +102,7 @@ impl Ctx {
             level: None,
             admitted: None,
             recorded: false,
+            noted: None,
             choice: None,
             plain: false,
             watch: None,

@@ -82,15 +82,16 @@ impl Gateway {
         }
     }
 
-    /// Records the request if it was admitted and is not recorded yet.
+    /// Notes the request for the ledger, if it was admitted and has not been noted yet. What comes
+    /// next is [`Gateway::commit`], before the client is told anything more.
     fn record(&self, ctx: &mut Ctx) {
         let Some(admitted) = &ctx.admitted else { return };
         if std::mem::replace(&mut ctx.recorded, true) {
             return;
         }
         let (workspace, application) = &admitted.application.ids;
-        let began = Instant::now();
-        self.ledger.record(Line {
+        let took = ctx.started.elapsed();
+        ctx.noted = self.ledger.note(Line {
             at: self.clock.micros().div_euclid(1_000),
             workspace,
             application,
@@ -98,13 +99,21 @@ impl Gateway {
             bucket: admitted.key.first(),
             route: &admitted.route,
             status: ctx.status,
-            latency_us: micros(began - ctx.started),
+            latency_us: micros(took),
             bytes_in: ctx.bytes_in,
             bytes_out: ctx.bytes_out,
             units: admitted.cost,
             user: ctx.user.as_deref(),
         });
-        self.metrics.latency.ledger.observe(seconds_since(began));
+    }
+
+    /// Has what is noted written.
+    fn commit(&self, ctx: &mut Ctx) {
+        if let Some(number) = ctx.noted.take() {
+            let began = Instant::now();
+            self.ledger.commit(number);
+            self.metrics.latency.ledger.observe(seconds_since(began));
+        }
     }
 }
 
@@ -220,7 +229,9 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        self.answer(session, response, ctx)
+        let answered = self.answer(session, response, ctx);
+        self.commit(ctx);
+        answered
     }
 
     fn response_body_filter(
@@ -231,6 +242,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<Ctx>,
     ) -> Result<Option<Duration>> {
         self.piece(session, body.as_ref(), end_of_stream, ctx)?;
+        self.commit(ctx);
         Ok(None)
     }
 
@@ -243,6 +255,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<Bytes>> {
         forward::clean_trailers(trailers);
         self.record(ctx);
+        self.commit(ctx);
         Ok(None)
     }
 
@@ -290,6 +303,7 @@ impl ProxyHttp for Gateway {
             tracing::warn!(request = ctx.id.as_str(), kind = error.etype().as_str(), "failed");
         }
         self.record(ctx);
+        self.commit(ctx);
         self.report(session, ctx);
         ctx.under_way = None;
     }

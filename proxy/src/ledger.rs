@@ -95,17 +95,30 @@ impl Ledger {
         self.when_full == config::WhenFull::Drop || self.journal.has_room()
     }
 
-    /// Records one admitted request. A record that can't be written is counted as lost: its
-    /// response has been decided and can't be taken back.
-    pub fn record(&self, line: Line) {
-        match self.journal.append(line) {
-            Ok(()) => self.appended.notify_one(),
+    /// Notes one admitted request, to be committed with others. A record that can't be noted or
+    /// written is counted as lost: its response has been decided and can't be taken back.
+    pub fn note(&self, line: Line) -> Option<u64> {
+        match self.journal.note(line) {
+            Ok(number) => Some(number),
             Err(error) => {
-                self.metrics.ledger.lost.inc();
-                if let Some(before) = self.lost.due() {
-                    tracing::error!(%error, before, "a usage record is lost");
-                }
+                self.lose(1, &error);
+                None
             }
+        }
+    }
+
+    /// Writes what is noted up to this number and beyond, unless that was done by another.
+    pub fn commit(&self, number: u64) {
+        match self.journal.commit(number) {
+            Ok(()) => self.appended.notify_one(),
+            Err(lost) => self.lose(lost.records, &lost),
+        }
+    }
+
+    fn lose(&self, records: u64, error: &dyn std::error::Error) {
+        self.metrics.ledger.lost.inc_by(records);
+        if let Some(before) = self.lost.due() {
+            tracing::error!(%error, before, "a usage record is lost");
         }
     }
 
@@ -141,10 +154,7 @@ impl Ledger {
         loop {
             ticks.tick().await;
             let ledger = self.clone();
-            let synced = tokio::task::spawn_blocking(move || ledger.journal.sync()).await;
-            if let Ok(Err(error)) = synced {
-                self.complain(&error);
-            }
+            let _ = tokio::task::spawn_blocking(move || ledger.sync()).await;
         }
     }
 
@@ -167,8 +177,9 @@ impl Ledger {
         }
     }
 
-    /// Brings everything to the disk, for a shutdown.
+    /// Brings everything to the disk, also what was noted by whoever ended before it was committed.
     pub fn sync(&self) {
+        self.commit(u64::MAX);
         if let Err(error) = self.journal.sync() {
             self.complain(&error);
         }

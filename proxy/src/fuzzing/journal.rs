@@ -72,12 +72,11 @@ pub fn records(bytes: &[u8]) -> Vec<UsageRecord> {
 pub fn segment(header: &Header, records: &[UsageRecord]) -> (Vec<u8>, Vec<usize>) {
     let mut bytes = header.encode();
     let mut ends = Vec::new();
-    let mut buffer = Vec::new();
     for (sequence, record) in (header.first..).zip(records) {
-        frame::begin(&mut buffer, sequence);
-        serde_json::to_writer(&mut buffer, record).expect("writing to memory works");
-        frame::finish(&mut buffer);
-        bytes.extend_from_slice(&buffer);
+        let begin = bytes.len();
+        frame::begin(&mut bytes, sequence);
+        serde_json::to_writer(&mut bytes, record).expect("writing to memory works");
+        frame::finish(&mut bytes[begin..]);
         ends.push(bytes.len());
     }
     (bytes, ends)
@@ -91,6 +90,7 @@ fn arbitrary(bytes: &[u8]) {
     let mut buffer = Vec::new();
     let mut frames = Frames::new(bytes, 0);
     for frame in frames.by_ref() {
+        buffer.clear();
         frame::begin(&mut buffer, frame.sequence);
         buffer.extend_from_slice(frame.payload);
         frame::finish(&mut buffer);

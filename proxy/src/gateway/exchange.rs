@@ -21,6 +21,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 use tokio::select;
 use tokio::task::coop::unconstrained;
+use tokio::task::yield_now;
 
 use super::respond::change;
 use super::{Gateway, answer, forward};
@@ -30,6 +31,9 @@ use crate::upstream::wire::Wire;
 
 /// What has come of an answer leaves together up to this, in bytes.
 const TOGETHER: usize = 16 * 1024;
+
+/// Requests under way from which on they are gathered.
+const MANY: usize = 4;
 
 /// How a request's body says where it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +143,7 @@ impl Gateway {
         forward::head(session, ctx, framing == Framing::Chunked, head)?;
         let timeouts = ctx.choice.as_ref().map(Choice::timeouts).unwrap_or_default();
         wire.hold_to(timeouts.into());
+        self.let_others().await;
         let mut upstream = HttpSession::new(wire);
         let head = framing.head(session.req_header());
         upstream.write_request_header(head).await.map_err(|error| unsent(error, &upstream))?;
@@ -205,10 +210,23 @@ impl Gateway {
                 came = at_once(upstream.read_response_task());
             }
         }
+        if ctx.noted.is_some() {
+            self.let_others().await;
+            self.commit(ctx);
+        }
         let done = !tasks.is_empty() && session.write_response_tasks(tasks).await?;
         match failure {
             Some(error) => Err(error),
             None => Ok(over || done),
+        }
+    }
+
+    /// Lets requests that are ready go first, when there are many: what they send then leaves
+    /// together with what this one sends, so that receivers are woken once for all, and their usage
+    /// is written at once.
+    async fn let_others(&self) {
+        if self.under_way.len() > MANY {
+            yield_now().await;
         }
     }
 

@@ -59,6 +59,7 @@ impl Gateway {
         let head = session.req_header().method == http::Method::HEAD;
         ctx.bytes_out = if head { 0 } else { answer.body.len() as u64 };
         self.record(ctx);
+        self.commit(ctx);
 
         let keep = !answer.close && swallow(session).await;
         if !keep {

@@ -54,20 +54,19 @@ pub struct Frame<'a> {
     pub end: usize,
 }
 
-/// Begins a frame whose payload is appended next.
+/// Begins a frame at the buffer's end; its payload is appended next.
 pub fn begin(buffer: &mut Vec<u8>, sequence: u64) {
-    buffer.clear();
     buffer.extend_from_slice(&[0; 4]);
     buffer.extend_from_slice(&sequence.to_le_bytes());
     buffer.extend_from_slice(&[0; 4]);
 }
 
-/// Fills in what depends on the payload.
-pub fn finish(buffer: &mut [u8]) {
-    let length = u32::try_from(buffer.len() - OVERHEAD).expect("a record is short");
-    buffer[..4].copy_from_slice(&length.to_le_bytes());
-    let crc = checksum(&buffer[4..12], &buffer[OVERHEAD..]);
-    buffer[12..OVERHEAD].copy_from_slice(&crc.to_le_bytes());
+/// Fills in what depends on the payload of this frame.
+pub fn finish(frame: &mut [u8]) {
+    let length = u32::try_from(frame.len() - OVERHEAD).expect("a record is short");
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    let crc = checksum(&frame[4..12], &frame[OVERHEAD..]);
+    frame[12..OVERHEAD].copy_from_slice(&crc.to_le_bytes());
 }
 
 fn checksum(sequence: &[u8], payload: &[u8]) -> u32 {
@@ -137,12 +136,11 @@ mod tests {
 
     fn segment(payloads: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut buffer = Vec::new();
         for (i, payload) in payloads.iter().enumerate() {
-            begin(&mut buffer, i as u64 + 1);
-            buffer.extend_from_slice(payload);
-            finish(&mut buffer);
-            bytes.extend_from_slice(&buffer);
+            let at = bytes.len();
+            begin(&mut bytes, i as u64 + 1);
+            bytes.extend_from_slice(payload);
+            finish(&mut bytes[at..]);
         }
         bytes
     }

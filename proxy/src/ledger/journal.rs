@@ -1,6 +1,6 @@
-//! The journal on disk: segments of one epoch per start of the process, appended to with one
-//! write(2) per record, so that a killed process has lost nothing; the disk follows with each
-//! [`Journal::sync`]. Its space is bounded, and held on the disk before it is needed: when no more
+//! The journal on disk: segments of one epoch per start of the process. A record is noted, then
+//! written by write(2) with all that were noted beside it, so that a killed process has lost nothing
+//! that was committed; the disk follows with each [`Journal::sync`]. Its space is bounded, and held on the disk before it is needed: when no more
 //! can be had, there is no room for further requests, while records of those under way still fit.
 //! A failed write is undone, refused, and tried again on a fresh segment with the next sync. The
 //! segment that is written to is locked, which tells another process on this folder (the one that
@@ -29,11 +29,19 @@ use crate::config;
 const RESERVE: u64 = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
-pub enum AppendError {
+pub enum NoteError {
     #[error("the journal is full")]
     Full,
-    #[error("the journal can't be written: {0}")]
-    Write(#[from] io::Error),
+    #[error("an earlier write to the journal failed")]
+    Failing,
+}
+
+/// Records that were noted and could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal can't be written: {error}")]
+pub struct Lost {
+    pub records: u64,
+    pub error: io::Error,
 }
 
 /// A segment as its readers see it.
@@ -58,8 +66,33 @@ struct Writer {
     /// Oldest first; the last one is written to, and is the only one that is ours and active.
     segments: VecDeque<Segment>,
     next: u64,
-    buffer: Vec<u8>,
+    noted: Noted,
     dirty: bool,
+}
+
+/// Records that wait to be written together.
+#[derive(Default)]
+struct Noted {
+    /// Their frames.
+    bytes: Vec<u8>,
+    records: u64,
+    /// Their lowest and highest number, which say nothing when there are none.
+    first: u64,
+    last: u64,
+}
+
+impl Noted {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.records = 0;
+    }
+}
+
+impl Writer {
+    /// The number of the next record that is written.
+    fn following(&self) -> u64 {
+        if self.noted.records > 0 { self.noted.first } else { self.next }
+    }
 }
 
 pub struct Journal {
@@ -112,7 +145,7 @@ impl Journal {
             held,
             segments,
             next: 1,
-            buffer: Vec::with_capacity(1024),
+            noted: Noted::default(),
             dirty: true,
         };
         let journal = Self {
@@ -153,42 +186,77 @@ impl Journal {
             && self.bytes() + RESERVE <= self.max_bytes
     }
 
-    /// Appends one record. When this returns, the record survives the end of the process. One that
-    /// can't be written uses up its number, so that the loss shows as a gap.
-    pub fn append(&self, line: Line) -> Result<(), AppendError> {
+    /// Notes one record, which the next [`Journal::commit`] writes, whoever calls it, and gives its
+    /// number. One that can't be noted uses up its number, so that the loss shows as a gap.
+    pub fn note(&self, line: Line) -> Result<u64, NoteError> {
         let mut writer = self.writer.lock();
-        let appended = self.try_append(&mut writer, line);
+        let number = writer.next;
         writer.next += 1;
-        appended
+        if self.failing.load(Ordering::Relaxed) {
+            return Err(NoteError::Failing);
+        }
+        let noted = &mut writer.noted;
+        let begin = noted.bytes.len();
+        frame::begin(&mut noted.bytes, number);
+        line.write(&mut noted.bytes);
+        frame::finish(&mut noted.bytes[begin..]);
+        if self.bytes() + noted.bytes.len() as u64 > self.max_bytes {
+            noted.bytes.truncate(begin);
+            return Err(NoteError::Full);
+        }
+        if noted.records == 0 {
+            noted.first = number;
+        }
+        noted.last = number;
+        noted.records += 1;
+        Ok(number)
     }
 
-    fn try_append(&self, writer: &mut Writer, line: Line) -> Result<(), AppendError> {
-        if self.failing.load(Ordering::Relaxed) {
-            return Err(io::Error::other("an earlier write failed").into());
+    /// Writes all that is noted, unless the record with this number has been written with others.
+    /// When this returns, it survives the end of the process.
+    ///
+    /// # Errors
+    /// Tells of records that are lost once, and not who noted them.
+    pub fn commit(&self, number: u64) -> Result<(), Lost> {
+        let mut writer = self.writer.lock();
+        if writer.noted.records == 0 || number < writer.noted.first {
+            return Ok(());
         }
-        frame::begin(&mut writer.buffer, writer.next);
-        line.write(&mut writer.buffer);
-        frame::finish(&mut writer.buffer);
-        let length = writer.buffer.len() as u64;
-        if self.bytes() + length > self.max_bytes {
-            return Err(AppendError::Full);
-        }
-        // Trying again is the next sync's. Until then the record goes to what is held.
+        self.write(&mut writer)
+    }
+
+    /// Notes one record and commits it.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn append(&self, line: Line) -> Result<(), Box<dyn std::error::Error>> {
+        let number = self.note(line)?;
+        Ok(self.commit(number)?)
+    }
+
+    fn write(&self, writer: &mut Writer) -> Result<(), Lost> {
+        // Trying again is the next sync's. Until then records go to what is held.
         if !self.short.load(Ordering::Relaxed) && self.ahead(writer).is_err() {
             self.short.store(true, Ordering::Relaxed);
         }
-        let active = writer.segments.back_mut().expect("there is always an active segment");
-        if let Err(error) = writer.file.write_all(&writer.buffer) {
+        let Writer { file, segments, noted, dirty, .. } = writer;
+        let active = segments.back_mut().expect("there is always an active segment");
+        let (length, records) = (noted.bytes.len() as u64, noted.records);
+        let written = match self.failing.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("an earlier write failed")),
+            false => file.write_all(&noted.bytes),
+        };
+        if let Err(error) = written {
             // Half a frame must not lie before the next one.
-            let _ = writer.file.set_len(active.bytes);
+            let _ = file.set_len(active.bytes);
             self.failing.store(true, Ordering::Relaxed);
-            return Err(error.into());
+            noted.clear();
+            return Err(Lost { records, error });
         }
         active.bytes += length;
-        active.last = writer.next;
-        writer.dirty = true;
+        active.last = noted.last;
+        noted.clear();
+        *dirty = true;
         self.bytes.fetch_add(length, Ordering::Relaxed);
-        self.unshipped.fetch_add(1, Ordering::Relaxed);
+        self.unshipped.fetch_add(records, Ordering::Relaxed);
         Ok(())
     }
 
@@ -204,7 +272,7 @@ impl Journal {
 
     /// Begins a new segment with space held; else the active one stays as it is.
     fn rotate(&self, writer: &mut Writer) -> io::Result<()> {
-        let (mut file, mut segment) = create(&self.dir, self.epoch.as_str(), writer.next)?;
+        let (mut file, mut segment) = create(&self.dir, self.epoch.as_str(), writer.following())?;
         let mut held = Held::default();
         let begun = begin(&mut file, &mut segment).and_then(|()| held.ahead(&file, segment.bytes));
         if let Err(error) = begun {

@@ -113,7 +113,7 @@ fn a_full_journal_refuses_and_takes_records_again_once_shipped() {
     while journal.append(Line::from(&record(1))).is_ok() {
         taken += 1;
     }
-    assert!(matches!(journal.append(Line::from(&record(1))), Err(AppendError::Full)));
+    assert!(matches!(journal.note(Line::from(&record(1))), Err(NoteError::Full)));
     assert!(!journal.has_room() && journal.bytes() <= 80_000);
     let shipped: usize = drain(&journal, &mut cursor).iter().map(|(_, _, units)| units.len()).sum();
     assert_eq!(shipped, taken);
@@ -130,9 +130,9 @@ fn after_a_failed_write_a_new_segment_takes_over() {
     // The disk goes away: this handle can't write.
     let path = journal.segments().remove(0).path;
     journal.writer.lock().file = File::open(path).expect("opened");
-    assert!(matches!(journal.append(Line::from(&record(2))), Err(AppendError::Write(_))));
+    assert!(journal.append(Line::from(&record(2))).is_err());
     assert!(!journal.has_room(), "what can't be recorded is refused");
-    assert!(matches!(journal.append(Line::from(&record(2))), Err(AppendError::Write(_))));
+    assert!(matches!(journal.note(Line::from(&record(2))), Err(NoteError::Failing)));
     journal.sync().expect("a new segment can be made");
     assert!(journal.has_room());
     journal.append(Line::from(&record(3))).expect("appended");
@@ -222,4 +222,43 @@ proptest! {
         let expected: Vec<u32> = (1..=u32::try_from(whole).expect("few")).collect();
         prop_assert_eq!(found, expected);
     }
+}
+
+#[test]
+fn what_is_noted_beside_a_record_is_written_with_it_and_is_not_there_before() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut cursor = Cursor::default();
+    let (journal, _) = open(dir.path(), &cursor);
+    let written = || std::fs::metadata(&journal.segments()[0].path).expect("there").len();
+    let empty = written();
+    let numbers: Vec<_> =
+        (1..=3).map(|units| journal.note(Line::from(&record(units))).expect("noted")).collect();
+    assert_eq!((numbers, written(), journal.unshipped()), (vec![1, 2, 3], empty, 0));
+    journal.commit(2).expect("written");
+    let all = written();
+    assert_eq!(journal.unshipped(), 3);
+    for number in [1, 3, 2] {
+        journal.commit(number).expect("written with it");
+    }
+    assert_eq!(written(), all, "nothing is written twice");
+    // The number of a record that was lost does not hide those after it.
+    journal.note(Line::from(&record(4))).expect("noted");
+    journal.commit(u64::MAX).expect("written");
+    let units: Vec<_> = drain(&journal, &mut cursor).into_iter().flat_map(|it| it.2).collect();
+    assert_eq!(units, [1, 2, 3, 4]);
+}
+
+#[test]
+fn records_that_could_not_be_written_together_are_told_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (journal, _) = open(dir.path(), &Cursor::default());
+    journal.append(Line::from(&record(9))).expect("written");
+    let numbers = [1, 2].map(|units| journal.note(Line::from(&record(units))).expect("noted"));
+    let path = journal.segments().remove(0).path;
+    journal.writer.lock().file = File::open(path).expect("opened");
+    let lost = numbers.map(|number| journal.commit(number).map_err(|lost| lost.records).err());
+    assert_eq!(lost, [Some(2), None]);
+    journal.sync().expect("tried again");
+    journal.append(Line::from(&record(3))).expect("written");
+    assert_eq!(journal.unshipped(), 2);
 }
