@@ -90,15 +90,16 @@ impl Gateway {
         }
         let (workspace, application) = &admitted.application.ids;
         let began = Instant::now();
+        let latency_us = micros(began - ctx.started);
         self.ledger.record(Line {
-            at: self.clock.micros().div_euclid(1_000),
+            at: self.clock.after(ctx.came, latency_us).div_euclid(1_000),
             workspace,
             application,
             key: &admitted.key.id,
             bucket: admitted.key.first(),
             route: &admitted.route,
             status: ctx.status,
-            latency_us: micros(began - ctx.started),
+            latency_us,
             bytes_in: ctx.bytes_in,
             bytes_out: ctx.bytes_out,
             units: admitted.cost,
@@ -114,7 +115,7 @@ impl ProxyHttp for Gateway {
     type CTX = Box<Ctx>;
 
     fn new_ctx(&self) -> Box<Ctx> {
-        Box::new(Ctx { under_way: Some(self.under_way.token()), ..Ctx::new() })
+        Box::new(Ctx::new(self.clock.micros(), self.under_way.token()))
     }
 
     /// None of the engine's own: it would add compression.
