@@ -315,7 +315,7 @@ impl ProxyHttp for Gateway {
             "{} {} {}",
             ctx.id,
             session.req_header().method,
-            path_only(session.req_header().raw_path())
+            String::from_utf8_lossy(path_only(session.req_header().raw_path()))
         )
     }
 }
