@@ -96,11 +96,11 @@ impl AccessLog {
 
     /// Is this request to be logged, and by which rule? `draw` is asked for only if there is a log.
     pub fn sample(&self, end: End, draw: impl FnOnce() -> u64) -> Option<Sample<'static>> {
-        self.is_on().then(|| self.drawn(end, draw()))?
+        self.is_on().then(|| self.drawn(end, draw))?
     }
 
     /// The same, whether there is a log or not.
-    pub fn drawn(&self, end: End, draw: u64) -> Option<Sample<'static>> {
+    pub fn drawn(&self, end: End, draw: impl FnOnce() -> u64) -> Option<Sample<'static>> {
         self.rules.load().sample(end, draw)
     }
 

@@ -128,7 +128,7 @@ impl Admin {
             let message = "A request id begins with req_";
             return (StatusCode::BAD_REQUEST, json!({"error": {"message": message}}));
         }
-        let found = self.reports.recent.find(id);
+        let found = self.reports.recent.find(id.as_bytes());
         let node = self.reports.node.as_str();
         if let Some(decision) = found.decision.as_deref().and_then(Decision::read) {
             return (StatusCode::OK, json!({"node": node, "decision": decision}));

@@ -12,7 +12,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use authsome_shared::snapshot::{ApplicationStatus, WorkspaceStatus};
-use chrono::{DateTime, Utc};
 use http::HeaderMap;
 
 use crate::denied::{Cause, Denied};
@@ -49,6 +48,8 @@ pub struct Admitted {
     pub route: Arc<str>,
     /// Request units.
     pub cost: u32,
+    /// The announced length of its body.
+    pub length: Option<u64>,
 }
 
 impl Admitted {
@@ -72,8 +73,8 @@ pub fn rate_limit(
     }
 }
 
-/// Decides about a request.
-pub fn admit(snapshot: &Snapshot, head: &Head, now: DateTime<Utc>) -> Result<Admitted, Denied> {
+/// Decides about a request that came at `now` (microseconds since the epoch).
+pub fn admit(snapshot: &Snapshot, head: &Head, now: i64) -> Result<Admitted, Denied> {
     let target = request::check(head)?;
 
     let application = target
@@ -109,6 +110,7 @@ pub fn admit(snapshot: &Snapshot, head: &Head, now: DateTime<Utc>) -> Result<Adm
         workspace: workspace.clone(),
         carrier: credential.carrier,
         key: key.clone(),
+        length: target.length,
     })
 }
 

@@ -22,8 +22,9 @@ use tokio::time::sleep;
 use crate::access_log::sample::End;
 use crate::config;
 use crate::decision::Decision;
-use crate::metrics::Metrics;
+use crate::metrics::{Dropped, Metrics};
 use crate::snapshot::entity::Application;
+use crate::snapshot::shards::ById;
 use crate::sync::backoff::Backoff;
 use crate::sync::client::Client;
 
@@ -49,8 +50,8 @@ pub struct ApplicationLog {
 struct Waiting {
     lines: VecDeque<LogLine>,
     /// Since the last tick, by application and level.
-    taken: HashMap<ApplicationId, [u32; 4]>,
-    left_out: HashMap<ApplicationId, LeftOut>,
+    taken: HashMap<ApplicationId, [u32; 4], ById>,
+    left_out: HashMap<ApplicationId, LeftOut, ById>,
 }
 
 /// Lines that an application's owner will not read.
@@ -112,7 +113,7 @@ impl ApplicationLog {
         // Of requests that went well there is a sample in any case.
         if level > Level::Debug {
             waiting.left_out.entry(id.clone()).or_default().over += 1;
-            self.dropped("rate").inc();
+            self.metrics.report.application_log_dropped.inc(Dropped::Rate);
             self.news.notify_one();
         }
         None
@@ -122,13 +123,9 @@ impl ApplicationLog {
     pub fn tell(&self, application: &Application, level: Level, decision: &Decision<'_>) {
         let line = line::of(&application.ids.1, level, decision);
         if self.waiting.lock().push(line) {
-            self.dropped("away").inc();
+            self.metrics.report.application_log_dropped.inc(Dropped::Away);
         }
         self.news.notify_one();
-    }
-
-    fn dropped(&self, reason: &str) -> prometheus::IntCounter {
-        self.metrics.report.application_log_dropped.with_label_values(&[reason])
     }
 
     /// Ships for ever.
@@ -191,7 +188,7 @@ impl ApplicationLog {
         if self.client.logs(batch).await? {
             self.metrics.report.application_log_lines.inc_by(count);
         } else {
-            self.dropped("refused").inc_by(count);
+            self.metrics.report.application_log_dropped.add(Dropped::Refused, count);
         }
         *shipping = None;
         Ok(true)

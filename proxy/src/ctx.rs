@@ -23,9 +23,10 @@ use crate::upstream::silence::Watch;
 
 pub struct Ctx {
     pub started: Instant,
+    /// The same by the clock, in microseconds since the epoch: it is read once, and what happens
+    /// later is so much later.
+    pub came: i64,
     pub id: RequestId,
-    /// The same, as it is told.
-    pub id_field: HeaderValue,
     /// What is among the request's fields.
     pub marks: Marks,
     /// The client's address, as it is told.
@@ -84,12 +85,12 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    pub fn new() -> Self {
-        let id = RequestId::new();
+    /// Of a request that came now.
+    pub fn new(now: i64, under_way: TaskTrackerToken) -> Self {
         Self {
             started: Instant::now(),
-            id_field: HeaderValue::from_str(id.as_str()).expect("an id is a value"),
-            id,
+            came: now,
+            id: RequestId::at(now),
             marks: Marks::default(),
             client: None,
             peer: None,
@@ -123,7 +124,7 @@ impl Ctx {
             attempt_started: None,
             connected: None,
             upstream_us: None,
-            under_way: None,
+            under_way: Some(under_way),
         }
     }
 }

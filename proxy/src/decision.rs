@@ -5,13 +5,12 @@
 
 mod bytes;
 pub mod explain;
-
-use std::borrow::Cow;
+mod text;
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
-type Text<'a> = Cow<'a, str>;
+pub use text::Text;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,43 +18,39 @@ pub struct Decision<'a> {
     /// Microseconds since the epoch, at the response's end; RFC 3339 as JSON.
     #[serde(with = "time")]
     pub time: i64,
-    #[serde(borrow)]
     pub request_id: Text<'a>,
     /// 32 hexadecimal digits.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<Text<'a>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Text<'a>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<Text<'a>>,
     /// The key's id, also of a known key that was refused.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Text<'a>>,
     /// Of a well-formed key that was refused, the form in which keys are listed.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presented_key: Option<Text<'a>>,
-    #[serde(borrow)]
     pub method: Text<'a>,
     /// Without its query.
-    #[serde(borrow)]
     pub path: Text<'a>,
     /// `HTTP/1.1`, `HTTP/2.0`.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Text<'a>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<Text<'a>>,
     /// The client's address.
-    #[serde(borrow)]
     pub client: Text<'a>,
     pub status: u16,
     /// Of our own answer.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Text<'a>>,
     /// Why it was refused or failed: a value of the label `cause` in `docs/metrics.md`.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Text<'a>>,
     /// The cause's particulars: what was malformed, which scope was lacking.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Text<'a>>,
     pub latency_us: u64,
     /// From the head to the decision.
@@ -69,27 +64,27 @@ pub struct Decision<'a> {
     /// Of the configuration that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Text<'a>>,
     /// Request units that were taken from quotas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<u32>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit<'a>>,
     /// The quota that refused.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota<'a>>,
     /// Seconds that the client was told to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
     /// The URL of the last attempt; `echo` for the built-in one.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Text<'a>>,
     /// Attempts that were made.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
     /// Why this line is in the log, and which part of its kind is.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<Sample<'a>>,
 }
 
@@ -97,10 +92,8 @@ pub struct Decision<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct RateLimit<'a> {
     /// Whose setting it is: `key`, `application` or `plan`.
-    #[serde(borrow)]
     pub level: Text<'a>,
     /// `fast` or `strict`.
-    #[serde(borrow)]
     pub mode: Text<'a>,
     pub requests: u32,
     pub window_ms: u64,
@@ -112,12 +105,10 @@ pub struct RateLimit<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct Quota<'a> {
     /// Whose it is: `key`, `application` or `workspace`.
-    #[serde(borrow)]
     pub level: Text<'a>,
     /// Units a month.
     pub limit: u64,
     /// `YYYY-MM`, in UTC.
-    #[serde(borrow)]
     pub period: Text<'a>,
 }
 
@@ -125,7 +116,6 @@ pub struct Quota<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct Sample<'a> {
     /// `success`, `refused`, `failed` or `slow`.
-    #[serde(borrow)]
     pub rule: Text<'a>,
     /// The part of such requests that is logged: one line stands for `1 / ratio` requests.
     pub ratio: f64,

@@ -9,9 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use authsome_shared::code::Code;
-use authsome_shared::id::KeyId;
-use serde::Serialize;
+use authsome_shared::id::{KeyId, RequestId};
 
+use crate::json::{number, text};
 use crate::limit::Level;
 use crate::limit::rate::State;
 use crate::snapshot::entity::{Application, Key};
@@ -129,36 +129,6 @@ pub struct Answer {
     pub close: bool,
 }
 
-/// The contract's error format.
-#[derive(Serialize)]
-struct Body<'a> {
-    error: Error<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Error<'a> {
-    code: Code,
-    message: Cow<'static, str>,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Details<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u64>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged, rename_all_fields = "camelCase")]
-enum Details<'a> {
-    Reason { reason: &'static str },
-    Scope { reason: &'static str, required: &'a str },
-    RateLimit { limit: &'static str, requests: u32, window_ms: u64 },
-    Quota { limit: &'static str, quota: u64, period: &'a str },
-    Size { limit: u64 },
-}
-
 impl Cause {
     pub fn code(&self) -> Code {
         match self {
@@ -192,7 +162,10 @@ impl Cause {
                 "Insufficient permissions for this operation".into()
             }
             Self::RateLimit { state, .. } => {
-                format!("Rate limit exceeded. Retry after {} seconds", state.retry_after()).into()
+                // Told by the thousand, so that it goes without the machinery of `format!`.
+                let mut digits = itoa::Buffer::new();
+                let seconds = digits.format(state.retry_after());
+                ["Rate limit exceeded. Retry after ", seconds, " seconds"].concat().into()
             }
             Self::Quota { level, .. } => {
                 format!("The {}'s monthly quota is used up", level.as_str()).into()
@@ -206,26 +179,34 @@ impl Cause {
         }
     }
 
-    fn details(&self) -> Option<Details<'_>> {
-        let reason = |reason| Some(Details::Reason { reason });
+    /// Appends the field `details`, where there is more to tell.
+    fn write_details(&self, body: &mut Vec<u8>) {
+        const BEGIN: &str = ",\"details\":{\"reason\":";
+        const LIMIT: &str = ",\"details\":{\"limit\":";
         match self {
-            Self::Request { reason: it, .. }
-            | Self::BadGateway { reason: it, .. }
-            | Self::GatewayTimeout { reason: it } => reason(it),
-            Self::Address => reason("address"),
-            Self::PublicKey => reason("public_key"),
-            Self::Scope(scope) => Some(Details::Scope { reason: "scope", required: scope }),
-            Self::RateLimit { level, state } => Some(Details::RateLimit {
-                limit: level.of_rate(),
-                requests: state.limit.requests,
-                window_ms: state.limit.window_ms,
-            }),
-            Self::Quota { level, quota, period, .. } => {
-                Some(Details::Quota { limit: level.as_str(), quota: *quota, period })
+            Self::Request { reason, .. }
+            | Self::BadGateway { reason, .. }
+            | Self::GatewayTimeout { reason } => text(body, BEGIN, reason.as_bytes()),
+            Self::Address => text(body, BEGIN, b"address"),
+            Self::PublicKey => text(body, BEGIN, b"public_key"),
+            Self::Scope(scope) => {
+                text(body, BEGIN, b"scope");
+                text(body, ",\"required\":", scope.as_bytes());
             }
-            Self::BodyTooLarge { limit } => Some(Details::Size { limit: *limit }),
-            _ => None,
+            Self::RateLimit { level, state } => {
+                text(body, LIMIT, level.of_rate().as_bytes());
+                number(body, ",\"requests\":", state.limit.requests);
+                number(body, ",\"windowMs\":", state.limit.window_ms);
+            }
+            Self::Quota { level, quota, period, .. } => {
+                text(body, LIMIT, level.as_str().as_bytes());
+                number(body, ",\"quota\":", *quota);
+                text(body, ",\"period\":", period.as_bytes());
+            }
+            Self::BodyTooLarge { limit } => number(body, LIMIT, *limit),
+            _ => return,
         }
+        body.push(b'}');
     }
 
     /// Why there is no service now.
@@ -249,20 +230,23 @@ impl Cause {
         }
     }
 
-    pub fn answer(&self, request_id: &str) -> Answer {
+    /// In the contract's error format.
+    pub fn answer(&self, request_id: &RequestId) -> Answer {
         let code = self.code();
         let retry_after = self.retry_after();
         let counted = matches!(code, Code::RateLimitExceeded | Code::QuotaExceeded);
-        let error = Error {
-            code,
-            message: self.message(),
-            request_id,
-            details: self.details(),
-            reason: self.reason(),
-            retry_after: retry_after.filter(|_| counted),
-        };
         let mut body = Vec::with_capacity(256);
-        serde_json::to_writer(&mut body, &Body { error }).expect("texts and numbers are JSON");
+        text(&mut body, "{\"error\":{\"code\":", code.as_str().as_bytes());
+        text(&mut body, ",\"message\":", self.message().as_bytes());
+        text(&mut body, ",\"requestId\":", request_id.as_bytes());
+        self.write_details(&mut body);
+        if let Some(reason) = self.reason() {
+            text(&mut body, ",\"reason\":", reason.as_bytes());
+        }
+        if let Some(seconds) = retry_after.filter(|_| counted) {
+            number(&mut body, ",\"retryAfter\":", seconds);
+        }
+        body.extend_from_slice(b"}}");
         Answer {
             code,
             body,
@@ -280,8 +264,10 @@ mod tests {
 
     use super::*;
 
+    const REQUEST: &str = "req_1";
+
     fn body(cause: &Cause) -> Value {
-        serde_json::from_slice(&cause.answer("req_1").body).expect("JSON")
+        serde_json::from_slice(&cause.answer(&REQUEST.parse().expect("an id")).body).expect("JSON")
     }
 
     #[test]
@@ -299,7 +285,7 @@ mod tests {
                 "requestId": "req_1",
             }})
         );
-        assert_eq!(cause.answer("req_1").retry_after, Some(6));
+        assert_eq!(cause.answer(&REQUEST.parse().expect("an id")).retry_after, Some(6));
     }
 
     #[test]
@@ -310,14 +296,42 @@ mod tests {
     }
 
     #[test]
+    fn what_a_refusal_has_to_say_is_in_its_details() {
+        let (reason, message) = ("connect", "Said \"so\"");
+        let (level, period) = (Level::Key, "2026-11".to_owned());
+        for (cause, wanted) in [
+            (Cause::Address, json!({"reason": "address"})),
+            (Cause::PublicKey, json!({"reason": "public_key"})),
+            (Cause::Scope("a\"b".into()), json!({"reason": "scope", "required": "a\"b"})),
+            (Cause::BadGateway { reason, message }, json!({"reason": "connect"})),
+            (Cause::GatewayTimeout { reason }, json!({"reason": "connect"})),
+            (
+                Cause::Quota { level, quota: 7, period, retry_after: 9 },
+                json!({"limit": "key", "quota": 7, "period": "2026-11"}),
+            ),
+            (Cause::BodyTooLarge { limit: 5 }, json!({"limit": 5})),
+            (Cause::Internal, Value::Null),
+        ] {
+            assert_eq!(body(&cause)["error"]["details"], wanted, "{cause:?}");
+            assert_eq!(body(&cause)["error"]["message"], *cause.message());
+            let told = if matches!(cause, Cause::Quota { .. }) { json!(9) } else { Value::Null };
+            assert_eq!(body(&cause)["error"]["retryAfter"], told);
+        }
+    }
+
+    #[test]
     fn every_refused_key_sounds_alike() {
         use KeyFault::{Ambiguous, Expired, Malformed, Missing, OfAnother, Unknown};
-        let missing = Cause::Credentials(Missing).answer("req_1");
+        let missing = Cause::Credentials(Missing).answer(&REQUEST.parse().expect("an id"));
         assert!(missing.challenge && !missing.close);
         let told = body(&Cause::Credentials(Missing));
         assert_eq!(told["error"]["message"], "Invalid or expired API key");
         for fault in [Ambiguous, Malformed, Unknown, OfAnother, Expired] {
-            assert_eq!(Cause::Credentials(fault).answer("req_1").body, missing.body, "{fault:?}");
+            assert_eq!(
+                Cause::Credentials(fault).answer(&REQUEST.parse().expect("an id")).body,
+                missing.body,
+                "{fault:?}"
+            );
         }
     }
 }

@@ -90,16 +90,16 @@ impl Gateway {
             return;
         }
         let (workspace, application) = &admitted.application.ids;
-        let took = ctx.started.elapsed();
+        let latency_us = micros(ctx.started.elapsed());
         ctx.noted = self.ledger.note(Line {
-            at: self.clock.micros().div_euclid(1_000),
+            at: self.clock.after(ctx.came, latency_us).div_euclid(1_000),
             workspace,
             application,
             key: &admitted.key.id,
             bucket: admitted.key.first(),
             route: &admitted.route,
             status: ctx.status,
-            latency_us: micros(took),
+            latency_us,
             bytes_in: ctx.bytes_in,
             bytes_out: ctx.bytes_out,
             units: admitted.cost,
@@ -123,7 +123,7 @@ impl ProxyHttp for Gateway {
     type CTX = Box<Ctx>;
 
     fn new_ctx(&self) -> Box<Ctx> {
-        Box::new(Ctx { under_way: Some(self.under_way.token()), ..Ctx::new() })
+        Box::new(Ctx::new(self.clock.micros(), self.under_way.token()))
     }
 
     /// None of the engine's own: it would add compression.
@@ -328,7 +328,7 @@ impl ProxyHttp for Gateway {
             "{} {} {}",
             ctx.id,
             session.req_header().method,
-            path_only(session.req_header().raw_path())
+            String::from_utf8_lossy(path_only(session.req_header().raw_path()))
         )
     }
 }

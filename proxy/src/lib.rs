@@ -16,6 +16,7 @@ mod denied;
 pub mod fuzzing;
 mod gateway;
 pub mod handover;
+mod json;
 mod ledger;
 mod limit;
 mod listener;

@@ -25,6 +25,7 @@ pub use outcome::Outcome;
 pub use process::Process;
 pub use rate_limit::{Mode, RateLimits};
 use register::Register;
+pub use report::Dropped;
 use report::Report;
 pub use strict::Strict;
 pub use upstream::{Fault, Retry, Upstream};

@@ -113,7 +113,7 @@ impl Tracer {
         let sampled = if self.follow {
             parent.is_sampled()
         } else {
-            is_drawn(draw_of(Some(parent.trace), ""), self.ratio)
+            is_drawn(draw_of(Some(parent.trace), b""), self.ratio)
         };
         let recorded = on && sampled;
         Some(Trace {
@@ -131,7 +131,7 @@ impl Tracer {
     fn begin(&self, request: &RequestId) -> Trace {
         let half = |name: &str| u128::from(self.ids.hash_one((request.as_str(), name)));
         let id = (half("upper") << 64 | half("lower")).max(1);
-        let recorded = is_drawn(draw_of(Some(id), ""), self.ratio);
+        let recorded = is_drawn(draw_of(Some(id), b""), self.ratio);
         Trace {
             id,
             flags: if recorded { SAMPLED } else { 0 },

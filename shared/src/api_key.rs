@@ -9,6 +9,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::id::BASE62;
+use crate::scan;
 use crate::secret::Secret;
 
 const RANDOM_LENGTH: usize = 34;
@@ -49,8 +50,8 @@ pub enum KeyMode {
 pub struct KeyDigest(pub [u8; 32]);
 
 impl KeyDigest {
-    pub fn of(key: &str) -> Self {
-        let hash = digest(&SHA256, key.as_bytes());
+    pub fn of(key: &(impl AsRef<[u8]> + ?Sized)) -> Self {
+        let hash = digest(&SHA256, key.as_ref());
         Self(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
@@ -104,24 +105,22 @@ pub fn generate(key_type: KeyType, mode: KeyMode) -> Secret<String> {
     Secret::new(key)
 }
 
-/// The type and mode of a well-formed key; `None` for anything else. No look-up, no allocation
-/// beyond the checksum's six characters.
-pub fn parse(text: &str) -> Option<(KeyType, KeyMode)> {
-    if text.len() != LENGTH || !text.is_ascii() {
-        return None;
-    }
-    let kind = match &text[..PREFIX_LENGTH] {
-        "pk_live_" => (KeyType::Public, KeyMode::Live),
-        "pk_test_" => (KeyType::Public, KeyMode::Test),
-        "sk_live_" => (KeyType::Secret, KeyMode::Live),
-        "sk_test_" => (KeyType::Secret, KeyMode::Test),
+/// The type and mode of a well-formed key; `None` for anything else. No look-up, no allocation.
+pub fn parse(text: &(impl AsRef<[u8]> + ?Sized)) -> Option<(KeyType, KeyMode)> {
+    let text: &[u8; LENGTH] = text.as_ref().try_into().ok()?;
+    let (prefix, rest) = text.split_first_chunk::<PREFIX_LENGTH>()?;
+    let kind = match prefix {
+        b"pk_live_" => (KeyType::Public, KeyMode::Live),
+        b"pk_test_" => (KeyType::Public, KeyMode::Test),
+        b"sk_live_" => (KeyType::Secret, KeyMode::Live),
+        b"sk_test_" => (KeyType::Secret, KeyMode::Test),
         _ => return None,
     };
-    if !text[PREFIX_LENGTH..].bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    if scan::any(rest, |byte| !byte.is_ascii_alphanumeric()) {
         return None;
     }
-    let (body, given) = text.split_at(LENGTH - CHECKSUM_LENGTH);
-    (checksum_digits(body) == given.as_bytes()).then_some(kind)
+    let (body, given) = text.split_last_chunk()?;
+    (checksum_digits(body) == *given).then_some(kind)
 }
 
 /// How a secret key is listed: enough to recognise it, nothing to use.
@@ -131,11 +130,11 @@ pub fn mask(key: &str) -> String {
 }
 
 fn checksum(body: &str) -> String {
-    checksum_digits(body).iter().map(|digit| char::from(*digit)).collect()
+    checksum_digits(body.as_bytes()).iter().map(|digit| char::from(*digit)).collect()
 }
 
-fn checksum_digits(body: &str) -> [u8; CHECKSUM_LENGTH] {
-    let mut value = crc32fast::hash(body.as_bytes());
+fn checksum_digits(body: &[u8]) -> [u8; CHECKSUM_LENGTH] {
+    let mut value = crc32fast::hash(body);
     let mut digits = [b'0'; CHECKSUM_LENGTH];
     for digit in digits.iter_mut().rev() {
         *digit = BASE62[(value % 62) as usize];

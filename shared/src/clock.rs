@@ -51,6 +51,14 @@ impl Clock {
             }
         }
     }
+
+    /// The same so many microseconds after it was `then`, without asking the system again.
+    pub fn after(&self, then: i64, micros: u64) -> i64 {
+        match &self.manual {
+            Some(_) => self.micros(),
+            None => then.saturating_add_unsigned(micros),
+        }
+    }
 }
 
 /// The calendar month (UTC) that an instant falls in, as `YYYY-MM`: the billing period.
@@ -70,6 +78,8 @@ mod tests {
         assert_eq!(clock.now(), start);
         clock.advance(TimeDelta::days(40));
         assert_eq!(other.now(), start + TimeDelta::days(40));
+        assert_eq!(other.after(0, 5), other.micros());
+        assert_eq!(Clock::system().after(1_000, 5), 1_005);
         assert_eq!(period_of(start), "2023-11");
         assert_eq!(period_of(other.now()), "2023-12");
     }

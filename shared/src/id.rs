@@ -2,6 +2,7 @@
 //! (UUID version 7 in base 62), so that ids of one kind sort by creation and never collide.
 //! Parsing accepts any text with the right prefix; whether the thing exists is for the store to say.
 
+mod request;
 mod text;
 
 use std::fmt;
@@ -40,13 +41,13 @@ fn put_base62(mut value: u128, digits: &mut [u8]) {
     }
 }
 
-/// `prefix` and 22 base-62 digits of a new time-ordered UUID.
-fn unique(prefix: &str) -> Text {
-    let mut id = [0; 32];
-    let (start, end) = (prefix.len(), prefix.len() + 22);
-    id[..start].copy_from_slice(prefix.as_bytes());
-    put_base62(Uuid::now_v7().as_u128(), &mut id[start..end]);
-    std::str::from_utf8(&id[..end]).expect("base 62 is ASCII").into()
+/// `prefix` and 22 base-62 digits of a time-ordered UUID.
+fn named(prefix: &str, value: u128) -> Text {
+    Text::in_place(prefix.len() + 22, |place| {
+        let (start, digits) = place.split_at_mut(prefix.len());
+        start.copy_from_slice(prefix.as_bytes());
+        put_base62(value, digits);
+    })
 }
 
 /// The text is not an id of the expected kind.
@@ -71,11 +72,16 @@ macro_rules! id {
             /// A new id, later in order than every id made before in this process's clock.
             #[expect(clippy::new_without_default, reason = "each call gives another value")]
             pub fn new() -> Self {
-                Self(unique($prefix))
+                Self(named($prefix, Uuid::now_v7().as_u128()))
             }
 
+            /// Reads the text anew at each call; where bytes will do, those are for nothing.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
+            }
+
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
             }
         }
 

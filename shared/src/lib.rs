@@ -11,6 +11,7 @@ pub mod id;
 pub mod log;
 pub mod node;
 pub mod route;
+pub mod scan;
 pub mod secret;
 pub mod snapshot;
 pub mod usage;

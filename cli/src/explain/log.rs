@@ -33,7 +33,7 @@ pub fn search(path: &Path, id: &str) -> anyhow::Result<Answer> {
         let Ok(decision) = serde_json::from_str::<Decision>(&text) else { continue };
         count += 1;
         first.get_or_insert(decision.time);
-        if decision.request_id == id {
+        if *decision.request_id == *id {
             let decision = text.trim().to_owned();
             return Ok(Ok(Told { source, node: None, decision }));
         }

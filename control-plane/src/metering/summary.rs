@@ -213,5 +213,5 @@ fn end_user(name: Cow<'_, str>) -> Cow<'_, str> {
     if name.len() <= MAX_USER && !name.contains('\0') {
         return name;
     }
-    Cow::Owned(format!("sha256:{}", KeyDigest::of(&name).to_hex()))
+    Cow::Owned(format!("sha256:{}", KeyDigest::of(&*name).to_hex()))
 }

@@ -41,8 +41,9 @@ impl Rules {
         }
     }
 
-    /// The rule by which a request is logged, if it is. `draw` is `draw_of` its name.
-    pub fn sample(&self, end: End, draw: u64) -> Option<Sample<'static>> {
+    /// The rule by which a request is logged, if it is. `draw` is `draw_of` its name, asked for only
+    /// where a part is logged.
+    pub fn sample(&self, end: End, draw: impl FnOnce() -> u64) -> Option<Sample<'static>> {
         let (rule, ratio) = if self.slow_us > 0 && end.latency_us >= self.slow_us {
             ("slow", 1.0)
         } else if end.status >= 499 {
@@ -52,7 +53,7 @@ impl Rules {
         } else {
             ("success", self.successes)
         };
-        is_drawn(draw, ratio).then(|| Sample { rule: rule.into(), ratio })
+        (ratio >= 1.0 || is_drawn(draw(), ratio)).then(|| Sample { rule: rule.into(), ratio })
     }
 }
 
@@ -70,7 +71,7 @@ pub fn is_drawn(draw: u64, ratio: f64) -> bool {
 
 /// The lower half of a trace id, or else a number made of the request's id that any proxy would
 /// make of it.
-pub fn draw_of(trace: Option<u128>, request_id: &str) -> u64 {
+pub fn draw_of(trace: Option<u128>, request_id: &[u8]) -> u64 {
     match trace {
         Some(trace) => u64::try_from(trace & u128::from(u64::MAX)).unwrap_or_default(),
         None => hash(request_id),
@@ -98,7 +99,7 @@ mod tests {
             (end(502, true, 10), u64::MAX, Some(("failed", 1.0))),
             (end(499, false, 10), u64::MAX, Some(("failed", 1.0))),
         ] {
-            let found = RULES.sample(end, draw);
+            let found = RULES.sample(end, || draw);
             let found = found.as_ref().map(|sample| (&*sample.rule, sample.ratio));
             assert_eq!(found, wanted, "{end:?}");
         }
@@ -108,7 +109,8 @@ mod tests {
     fn a_ratio_is_kept_over_request_ids() {
         let ids: Vec<String> = (0..50_000).map(|_| RequestId::new().to_string()).collect();
         for (ratio, least, most) in [(0.0, 0, 0), (0.1, 4_600, 5_400), (1.0, 50_000, 50_000)] {
-            let drawn = ids.iter().filter(|id| is_drawn(draw_of(None, id), ratio)).count();
+            let drawn =
+                ids.iter().filter(|id| is_drawn(draw_of(None, id.as_bytes()), ratio)).count();
             assert!((least..=most).contains(&drawn), "{drawn} of 50,000 at {ratio}");
         }
     }
@@ -117,10 +119,10 @@ mod tests {
     fn a_trace_is_drawn_alike_everywhere() {
         // OpenTelemetry's own examples of the comparison: the lower half decides, its last bit not.
         let trace = |low: u64| Some((0xabcd_u128 << 64) | u128::from(low));
-        assert!(is_drawn(draw_of(trace(0x7fff_ffff_ffff_ffff), "req_a"), 0.5));
-        assert!(!is_drawn(draw_of(trace(0x8000_0000_0000_0000), "req_b"), 0.5));
-        assert_eq!(draw_of(trace(5), "req_a"), draw_of(trace(5), "req_b"));
+        assert!(is_drawn(draw_of(trace(0x7fff_ffff_ffff_ffff), b"req_a"), 0.5));
+        assert!(!is_drawn(draw_of(trace(0x8000_0000_0000_0000), b"req_b"), 0.5));
+        assert_eq!(draw_of(trace(5), b"req_a"), draw_of(trace(5), b"req_b"));
         // What one proxy decided of an id, all others do.
-        assert_eq!(draw_of(None, "req_0123456789ABCDEFGHIJKL"), 10_377_344_725_996_783_658);
+        assert_eq!(draw_of(None, b"req_0123456789ABCDEFGHIJKL"), 10_377_344_725_996_783_658);
     }
 }

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use authsome_shared::api_key::{self, KeyDigest};
-use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -24,7 +23,7 @@ pub enum Carrier {
 /// A presented key. Not `Debug`: it holds the secret.
 #[derive(Clone, Copy)]
 pub struct Credential<'a> {
-    pub text: &'a str,
+    pub text: &'a [u8],
     pub carrier: Carrier,
 }
 
@@ -39,19 +38,19 @@ pub fn find<'a>(
     let mut found = None;
     if accept.api_key_header {
         for value in headers.get_all("x-api-key") {
-            take(&mut found, value.to_str().ok(), Carrier::ApiKeyHeader)?;
+            take(&mut found, Some(value.as_bytes()), Carrier::ApiKeyHeader)?;
         }
     }
     if accept.query {
         for (_, value) in parameters(query).filter(|(name, _)| *name == "key") {
-            take(&mut found, Some(value), Carrier::Query)?;
+            take(&mut found, Some(value.as_bytes()), Carrier::Query)?;
         }
     }
     if accept.bearer {
         let elsewhere = found.is_some();
         for value in headers.get_all(AUTHORIZATION) {
-            let token = value.to_str().ok().and_then(bearer);
-            let ours = token.is_some_and(|it| it.starts_with("pk_") || it.starts_with("sk_"));
+            let token = bearer(value.as_bytes());
+            let ours = token.is_some_and(|it| it.starts_with(b"pk_") || it.starts_with(b"sk_"));
             if ours || !elsewhere {
                 take(&mut found, token, Carrier::Bearer)?;
             }
@@ -60,10 +59,10 @@ pub fn find<'a>(
     found.ok_or(Cause::Credentials(KeyFault::Missing))
 }
 
-/// Accepts the first credential; a second, or an unreadable one, refuses the request.
+/// Accepts the first credential; a second, or what is no token at all, refuses the request.
 fn take<'a>(
     found: &mut Option<Credential<'a>>,
-    text: Option<&'a str>,
+    text: Option<&'a [u8]>,
     carrier: Carrier,
 ) -> Result<(), Cause> {
     match (text, &found) {
@@ -71,15 +70,14 @@ fn take<'a>(
             *found = Some(Credential { text, carrier });
             Ok(())
         }
-        // Something that is no text, or no bearer token, is no key either.
         (None, None) => Err(Cause::Credentials(KeyFault::Malformed)),
         _ => Err(Cause::Credentials(KeyFault::Ambiguous)),
     }
 }
 
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_first_chunk::<7>()?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
 /// A query's parameters, not decoded.
@@ -94,13 +92,13 @@ pub fn strip(query: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join("&"))
 }
 
-/// The key itself, if it is well-formed, known, this application's, and not expired. A well-formed
+/// The key itself, at `now` (microseconds since the epoch), if it is well-formed, known, this application's, and not expired. A well-formed
 /// one that is refused is told by its mask.
 pub fn known<'a>(
     snapshot: &'a Snapshot,
     application: &Application,
-    text: &str,
-    now: DateTime<Utc>,
+    text: &[u8],
+    now: i64,
 ) -> Result<&'a Arc<Key>, (KeyFault, Option<Presented>)> {
     if api_key::parse(text).is_none() {
         return Err((KeyFault::Malformed, None));
@@ -109,9 +107,10 @@ pub fn known<'a>(
     let fault = match key {
         None => KeyFault::Unknown,
         Some(key) if *key.application != *application.id => KeyFault::OfAnother,
-        Some(key) if now.timestamp_micros() >= key.expires_at() => KeyFault::Expired,
+        Some(key) if now >= key.expires_at() => KeyFault::Expired,
         Some(key) => return Ok(key),
     };
     let id = key.map(|key| key.id.clone());
-    Err((fault, Some(Presented { mask: api_key::mask(text).into(), id })))
+    let mask = api_key::mask(&String::from_utf8_lossy(text)).into();
+    Err((fault, Some(Presented { mask, id })))
 }

@@ -3,6 +3,8 @@
 //! refused, so that what is authorised is exactly what is forwarded. It never changes a request.
 
 use authsome_shared::code::Code;
+use authsome_shared::scan;
+use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use memchr::memchr;
 
@@ -26,6 +28,8 @@ pub struct Target<'a> {
     /// What follows the application; `/` when nothing does.
     pub path: &'a str,
     pub query: Option<&'a str>,
+    /// The announced length of the body.
+    pub length: Option<u64>,
 }
 
 fn refuse(code: Code, reason: &'static str, message: &'static str) -> Cause {
@@ -39,9 +43,10 @@ fn invalid(reason: &'static str, message: &'static str) -> Cause {
 /// Checks a head and takes its target apart.
 pub fn check<'a>(head: &Head<'a>) -> Result<Target<'a>, Cause> {
     size(head)?;
-    method(head.method)?;
-    host(head)?;
-    framing(head)?;
+    method(head.method.as_bytes())?;
+    let framing = Framing::of(head.headers);
+    host(&framing.host, head.authority)?;
+    let length = body_length(&framing, head.two_framings)?;
     let target = printable(head.target)?;
     let (path, query) = split_query(target);
     check_path(path)?;
@@ -49,7 +54,7 @@ pub fn check<'a>(head: &Head<'a>) -> Result<Target<'a>, Cause> {
         check_escapes(query)?;
     }
     let (application, path) = split_path(path);
-    Ok(Target { application, path, query })
+    Ok(Target { application, path, query, length })
 }
 
 /// The path, and the query if there is one.
@@ -72,42 +77,84 @@ fn size(head: &Head) -> Result<(), Cause> {
 }
 
 /// A token of capital letters that is not one of those that no gateway passes on.
-pub fn method(method: &str) -> Result<(), Cause> {
-    let well_formed = !method.is_empty()
-        && method.len() <= MAX_METHOD
-        && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte == b'_');
+pub fn method(method: &[u8]) -> Result<(), Cause> {
+    let is_part = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'-' || *byte == b'_';
+    let well_formed =
+        !method.is_empty() && method.len() <= MAX_METHOD && method.iter().all(is_part);
     if !well_formed {
         return Err(invalid("method", "The method must be a token of capital letters"));
     }
-    if matches!(method, "CONNECT" | "TRACE") {
+    if matches!(method, b"CONNECT" | b"TRACE") {
         let message = "The method is not implemented";
         return Err(refuse(Code::NotImplemented, "method", message));
     }
     Ok(())
 }
 
-/// Exactly one valid host: the `Host` field, or the authority of HTTP/2.
-fn host(head: &Head) -> Result<(), Cause> {
-    let mut fields = head.headers.get_all(HOST).iter();
-    let host = match (head.authority, fields.next()) {
-        (Some(authority), None) => authority.as_bytes(),
-        (Some(authority), Some(host)) if authority.as_bytes() == host.as_bytes() => host.as_bytes(),
-        (None, Some(host)) => host.as_bytes(),
-        _ => return Err(invalid("host", "The request needs one Host")),
-    };
-    if fields.next().is_some() {
-        return Err(invalid("host", "The request needs one Host"));
+/// The fields that say whom a message is for and where it ends, each of which may come once.
+#[derive(Default)]
+struct Framing<'a> {
+    host: Once<'a>,
+    coding: Once<'a>,
+    length: Once<'a>,
+}
+
+#[derive(Default)]
+struct Once<'a> {
+    value: Option<&'a [u8]>,
+    repeated: bool,
+}
+
+impl<'a> Framing<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut framing = Self::default();
+        for (name, value) in headers {
+            let once = if *name == HOST {
+                &mut framing.host
+            } else if *name == CONTENT_LENGTH {
+                &mut framing.length
+            } else if *name == TRANSFER_ENCODING {
+                &mut framing.coding
+            } else {
+                continue;
+            };
+            once.repeated = once.value.replace(value.as_bytes()).is_some();
+        }
+        framing
     }
-    host_value(host)
+}
+
+/// Exactly one valid host: the `Host` field, or the authority of HTTP/2.
+fn host(field: &Once, authority: Option<&str>) -> Result<(), Cause> {
+    match (authority.map(str::as_bytes), field) {
+        (Some(authority), Once { value: None, .. }) => host_value(authority),
+        (authority, Once { value: Some(host), repeated: false })
+            if authority.is_none_or(|it| it == *host) =>
+        {
+            host_value(host)
+        }
+        _ => Err(invalid("host", "The request needs one Host")),
+    }
 }
 
 /// `host[:port]`, without anything that two servers could read differently.
 pub fn host_value(host: &[u8]) -> Result<(), Cause> {
-    let valid = !host.is_empty()
-        && host.iter().all(|byte| HOST_BYTES[usize::from(*byte)])
-        && http::uri::Authority::try_from(host).is_ok()
-        && has_numeric_port(host);
+    let valid = is_plain_host(host)
+        || host.iter().all(|byte| HOST_BYTES[usize::from(*byte)])
+            && http::uri::Authority::try_from(host).is_ok()
+            && has_numeric_port(host);
     if valid { Ok(()) } else { Err(invalid("host", "The Host is not valid")) }
+}
+
+/// A name or an IPv4 address, with or without a port: what nearly all are, and seen at once.
+fn is_plain_host(host: &[u8]) -> bool {
+    let (name, port) = match memchr(b':', host) {
+        Some(at) => (&host[..at], &host[at + 1..]),
+        None => (host, &b""[..]),
+    };
+    !name.is_empty()
+        && !scan::any(name, |byte| !byte.is_ascii_alphanumeric() && byte != b'.' && byte != b'-')
+        && port.iter().all(u8::is_ascii_digit)
 }
 
 const HOST_BYTES: [bool; 256] = {
@@ -142,24 +189,22 @@ fn has_numeric_port(host: &[u8]) -> bool {
     parts.next().is_none_or(|port| port.iter().all(u8::is_ascii_digit))
 }
 
-/// One way, and one only, to tell where the body ends.
-fn framing(head: &Head) -> Result<(), Cause> {
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    if head.two_framings || (coding.is_some() && length.is_some()) {
+/// One way, and one only, to tell where the body ends. Gives the announced length.
+fn body_length(framing: &Framing, two_framings: bool) -> Result<Option<u64>, Cause> {
+    let Framing { coding, length, .. } = framing;
+    if two_framings || (coding.value.is_some() && length.value.is_some()) {
         let message = "Content-Length and Transfer-Encoding exclude each other";
         return Err(invalid("framing", message));
     }
-    if codings.next().is_some() || coding.is_some_and(|coding| coding.as_bytes() != b"chunked") {
+    if coding.repeated || coding.value.is_some_and(|coding| coding != b"chunked") {
         let message = "Only the transfer coding `chunked` is implemented";
         return Err(refuse(Code::NotImplemented, "transfer_encoding", message));
     }
-    if lengths.next().is_some() || length.is_some_and(|it| number(it.as_bytes()).is_none()) {
-        return Err(invalid("content_length", "Content-Length must be one number"));
+    match length.value.map(number) {
+        None => Ok(None),
+        Some(Some(number)) if !length.repeated => Ok(Some(number)),
+        Some(_) => Err(invalid("content_length", "Content-Length must be one number")),
     }
-    Ok(())
 }
 
 /// Digits and nothing else; the largest number that any server reads alike.
@@ -168,21 +213,23 @@ pub fn number(digits: &[u8]) -> Option<u64> {
     if valid { std::str::from_utf8(digits).ok()?.parse().ok() } else { None }
 }
 
-/// The announced length of a body whose head passed [`check`].
-pub fn content_length(head: &Head) -> Option<u64> {
-    head.headers.get(CONTENT_LENGTH).and_then(|length| number(length.as_bytes()))
-}
-
 /// A target in origin form, as text.
 pub fn printable(target: &[u8]) -> Result<&str, Cause> {
+    is_printable(target)?;
+    std::str::from_utf8(target).map_err(|_| invalid("target", NOT_PRINTABLE))
+}
+
+const NOT_PRINTABLE: &str = "The request target must be printable ASCII without a fragment";
+
+/// Is it in origin form?
+pub fn is_printable(target: &[u8]) -> Result<(), Cause> {
     if !target.starts_with(b"/") {
         return Err(invalid("target", "The request target must begin with `/`"));
     }
-    let message = "The request target must be printable ASCII without a fragment";
-    // Without an early end, so that many bytes are judged at once.
-    let is_printable = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
-    let bad = target.iter().fold(false, |bad, byte| bad | !is_printable(*byte));
-    std::str::from_utf8(target).ok().filter(|_| !bad).ok_or(invalid("target", message))
+    if scan::any(target, |byte| !byte.is_ascii_graphic() || byte == b'#') {
+        return Err(invalid("target", NOT_PRINTABLE));
+    }
+    Ok(())
 }
 
 fn check_escapes(text: &str) -> Result<(), Cause> {
@@ -203,8 +250,9 @@ fn decode_escape(after_percent: &[u8]) -> Option<u8> {
 
 /// No escape, segment or separator that another server could read as a different path.
 fn check_path(path: &str) -> Result<(), Cause> {
-    let is_special = |byte: &u8| matches!(byte, b'%' | b'\\' | b'.');
-    if !path.as_bytes().iter().fold(false, |found, byte| found | is_special(byte)) {
+    #[expect(clippy::needless_bitwise_bool, reason = "many bytes are judged at once")]
+    let is_special = |byte| (byte == b'%') | (byte == b'\\') | (byte == b'.');
+    if !scan::any(path.as_bytes(), is_special) {
         return Ok(());
     }
     check_escapes(path)?;
@@ -244,5 +292,22 @@ pub fn split_path(path: &str) -> (Option<&str>, &str) {
     match memchr(b'/', rest.as_bytes()) {
         Some(at) => (Some(&rest[..at]), &rest[at..]),
         None => (Some(rest), "/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_host_that_is_seen_at_once_is_one_by_every_rule(host in "[a-z0-9A-Z:._%@-]{0,24}") {
+            if is_plain_host(host.as_bytes()) {
+                prop_assert!(http::uri::Authority::try_from(&*host).is_ok(), "{}", host);
+                prop_assert!(has_numeric_port(host.as_bytes()), "{}", host);
+            }
+        }
     }
 }

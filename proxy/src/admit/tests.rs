@@ -11,7 +11,8 @@ use crate::denied::KeyFault;
 use crate::limit::quota::Quotas;
 use crate::testing;
 
-const NOW: &str = "2026-11-22T12:00:00Z";
+/// 2026-11-22T12:00:00Z, in microseconds.
+const NOW: i64 = 1_795_348_800_000_000;
 
 /// One application, one workspace, keys of both types, and a request that passes.
 struct Case {
@@ -92,7 +93,7 @@ impl Case {
             bytes: headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum(),
             peer: self.peer.parse().expect("an address"),
         };
-        admit(&snapshot, &head, NOW.parse().expect("a time"))
+        admit(&snapshot, &head, NOW)
     }
 
     fn code(&self) -> Code {
@@ -191,6 +192,8 @@ fn framing_is_strict() {
             c.authority = Some("api.example.com");
         }),
         ("authority and the same host", |c| c.authority = Some("api.example.com")),
+        ("a name and a port", |c| c.set("host", "api.example.com:443")),
+        ("a name and an empty port", |c| c.set("host", "api.example.com:")),
         ("a length", |c| c.add("content-length", "12")),
         ("chunked", |c| c.add("transfer-encoding", "chunked")),
         ("escapes", |c| c.target = "/v1/app_1/users/a%20b%C3%BC".into()),
@@ -232,7 +235,9 @@ fn only_a_good_key_passes() {
             c.set("authorization", &format!("Bearer {}", other.expose()));
         }),
         ("of another application", KeyFault::OfAnother, |c| c.target = "/v1/app_2/users".into()),
-        ("expired", KeyFault::Expired, |c| c.key.expires_at = Some(NOW.parse().expect("a time"))),
+        ("expired", KeyFault::Expired, |c| {
+            c.key.expires_at = chrono::DateTime::from_timestamp_micros(NOW);
+        }),
         ("twice", KeyFault::Ambiguous, |c| {
             let value = format!("Bearer {}", c.secret);
             c.add("authorization", &value);

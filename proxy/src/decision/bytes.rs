@@ -2,12 +2,11 @@
 //! order of the fields. Only this process reads what it wrote, so there are no versions; bytes that
 //! are none are `None`, never a panic.
 
-use std::borrow::Cow;
-
-use super::{Decision, Quota, RateLimit, Sample};
+use super::{Decision, Quota, RateLimit, Sample, Text};
 
 impl<'a> Decision<'a> {
-    /// Appends its bytes.
+    /// Appends its bytes. Inlined, so that what is made for this is not put together first.
+    #[inline]
     pub fn write(&self, out: &mut Vec<u8>) {
         let w = &mut Writer(out);
         w.signed(self.time);
@@ -117,15 +116,16 @@ impl<'a> Decision<'a> {
     }
 
     /// Time and request id only, which come first.
-    pub fn read_name(bytes: &'a [u8]) -> Option<(i64, &'a str)> {
+    pub fn read_name(bytes: &'a [u8]) -> Option<(i64, &'a [u8])> {
         let r = &mut Reader(bytes);
-        Some((r.signed()?, r.str()?))
+        Some((r.signed()?, r.bytes()?))
     }
 }
 
 struct Writer<'a>(&'a mut Vec<u8>);
 
 impl Writer<'_> {
+    #[inline]
     fn number(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value.to_le_bytes()[0] | 0x80);
@@ -134,32 +134,37 @@ impl Writer<'_> {
         self.0.push(value.to_le_bytes()[0]);
     }
 
+    #[inline]
     fn signed(&mut self, value: i64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[inline]
     fn flag(&mut self, value: bool) {
         self.0.push(value.into());
     }
 
-    fn text(&mut self, text: &str) {
-        self.number(text.len() as u64);
+    #[inline]
+    fn text(&mut self, text: &Text) {
+        self.number(text.as_bytes().len() as u64);
         self.0.extend_from_slice(text.as_bytes());
     }
 
     /// 0 for none, else one more than the length.
-    fn texts<const N: usize>(&mut self, texts: [&Option<Cow<str>>; N]) {
+    #[inline]
+    fn texts<const N: usize>(&mut self, texts: [&Option<Text>; N]) {
         for text in texts {
             match text {
                 None => self.0.push(0),
                 Some(text) => {
-                    self.number(text.len() as u64 + 1);
+                    self.number(text.as_bytes().len() as u64 + 1);
                     self.0.extend_from_slice(text.as_bytes());
                 }
             }
         }
     }
 
+    #[inline]
     fn numbers<const N: usize>(&mut self, numbers: [Option<u64>; N]) {
         for number in numbers {
             self.flag(number.is_some());
@@ -209,21 +214,21 @@ impl<'a> Reader<'a> {
         Some(self.byte()? != 0)
     }
 
-    fn str(&mut self) -> Option<&'a str> {
+    fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.number()?;
-        std::str::from_utf8(self.take(length)?).ok()
+        self.take(length)
     }
 
-    fn text(&mut self) -> Option<Cow<'a, str>> {
-        self.str().map(Cow::Borrowed)
+    fn text(&mut self) -> Option<Text<'a>> {
+        self.bytes().map(Text::read)
     }
 
-    fn texts<const N: usize>(&mut self) -> Option<[Option<Cow<'a, str>>; N]> {
+    fn texts<const N: usize>(&mut self) -> Option<[Option<Text<'a>>; N]> {
         let mut texts = [const { None }; N];
         for text in &mut texts {
             *text = match self.number()? {
                 0 => None,
-                more => Some(std::str::from_utf8(self.take(more - 1)?).ok()?.into()),
+                more => Some(Text::read(self.take(more - 1)?)),
             };
         }
         Some(texts)
@@ -247,7 +252,7 @@ mod tests {
     use super::*;
 
     fn full(number: u64, text: &str) -> Decision<'_> {
-        let some = || Some(Cow::Borrowed(text));
+        let some = || Some(Text::from(text));
         let small = u32::try_from(number & 0xffff_ffff).expect("32 bits");
         Decision {
             time: number.cast_signed(),
@@ -299,7 +304,7 @@ mod tests {
                 prop_assert_eq!(Decision::read(&bytes), Some(decision.clone()));
                 prop_assert_eq!(
                     Decision::read_name(&bytes),
-                    Some((decision.time, &*decision.request_id))
+                    Some((decision.time, decision.request_id.as_bytes()))
                 );
                 for end in 0..bytes.len() {
                     prop_assert_eq!(Decision::read(&bytes[..end]), None);

@@ -64,7 +64,7 @@ fn naive(bytes: &[u8]) -> Option<Head> {
     let [verb, target, version] = parts[..] else { return None };
     let old = version == b"HTTP/1.0";
     let first_right = (old || version == b"HTTP/1.1")
-        && method(std::str::from_utf8(verb).ok()?).is_ok()
+        && method(verb).is_ok()
         && printable(target).is_ok()
         && target.len() <= MAX_TARGET
         && first.len() + 2 <= MAX_TARGET + 64;

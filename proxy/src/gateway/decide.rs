@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use authsome_shared::snapshot::{LimitMode, RateLimit};
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderValue, Version};
 use pingora::proxy::Session;
 
 use super::Gateway;
 use super::names::Marks;
+use super::report::seconds_since;
 use crate::admit::{self, Admitted, Head};
 use crate::ctx::Ctx;
 use crate::denied::Cause;
@@ -26,15 +27,15 @@ impl Gateway {
     /// Everything from the request's head to the choice of an upstream. It waits for nothing but
     /// the store of strict limits, where one holds, and for that not long.
     pub(super) async fn decide(&self, session: &Session, ctx: &mut Ctx) -> Result<(), Cause> {
-        let now = self.clock.now();
-        let (admitted, length) = self.admit(session, ctx, now)?;
+        let now = nanos(ctx.came);
+        let admitted = self.admit(session, ctx)?;
         let (level, limit) = admitted.rate_limit();
         let began = Instant::now();
-        let checked = self.take_rate(&admitted.key, limit, nanos(now)).await;
-        self.metrics.latency.rate_limit.observe(began.elapsed().as_secs_f64());
+        let checked = self.take_rate(&admitted.key, limit, now).await;
+        self.metrics.latency.rate_limit.observe(seconds_since(began));
         self.metrics.rate_limits.count(level, limit.mode.into(), checked.is_ok());
         let (Ok(state) | Err(state)) = checked;
-        ctx.rate = Some((state, nanos(now)));
+        ctx.rate = Some((state, now));
         ctx.level = Some(level);
         if checked.is_err() {
             return Err(Cause::RateLimit { level, state });
@@ -42,7 +43,7 @@ impl Gateway {
 
         // Nothing that can still refuse the request comes after the quota is taken.
         let limit = admitted.application.max_body_bytes;
-        if length.is_some_and(|length| length > limit) {
+        if admitted.length.is_some_and(|length| length > limit) {
             return Err(Cause::BodyTooLarge { limit });
         }
         let snapshot = ctx.snapshot.as_deref().ok_or(Cause::Internal)?;
@@ -50,20 +51,15 @@ impl Gateway {
         if !self.ledger.has_room() {
             return Err(Cause::Unavailable("ledger_full"));
         }
-        self.take_quota(&admitted, now).await?;
+        self.take_quota(&admitted, ctx.came).await?;
         choice.begin();
         ctx.choice = Some(choice);
         ctx.admitted = Some(admitted);
         Ok(())
     }
 
-    /// The decision that needs no state, and the announced length of the body.
-    fn admit(
-        &self,
-        session: &Session,
-        ctx: &mut Ctx,
-        now: DateTime<Utc>,
-    ) -> Result<(Admitted, Option<u64>), Cause> {
+    /// The decision that needs no state.
+    fn admit(&self, session: &Session, ctx: &mut Ctx) -> Result<Admitted, Cause> {
         let snapshot = self.snapshot.load_full();
         ctx.peer = session.client_addr().and_then(|address| address.as_inet()).copied();
         ctx.client = Connection::under(session)
@@ -75,18 +71,17 @@ impl Gateway {
             ctx.trace = self.reports.tracer.join(headers, &ctx.id);
         }
         let head = head(session, ctx);
-        let length = admit::request::content_length(&head);
-        let decided = admit::admit(&snapshot, &head, now);
+        let decided = admit::admit(&snapshot, &head, ctx.came);
         ctx.snapshot = Some(snapshot);
         match decided {
             Ok(admitted) => {
                 ctx.application = Some(admitted.application.clone());
                 ctx.key = Some(admitted.key.clone());
-                Ok((admitted, length))
+                Ok(admitted)
             }
             Err(denied) => {
                 if let (Some(key), Some(application)) = (&denied.key, &denied.application) {
-                    self.peek_rate(ctx, key, application, nanos(now));
+                    self.peek_rate(ctx, key, application, nanos(ctx.came));
                 }
                 ctx.application = denied.application;
                 ctx.key = denied.key;
@@ -116,15 +111,20 @@ impl Gateway {
         }
     }
 
-    /// Takes the request's units from every quota that holds for it, or from none.
-    async fn take_quota(&self, admitted: &Admitted, now: DateTime<Utc>) -> Result<(), Cause> {
-        let month = Month::of(now);
+    /// Takes the request's units from every quota that holds for it, or from none. `now` is in
+    /// microseconds since the epoch.
+    async fn take_quota(&self, admitted: &Admitted, now: i64) -> Result<(), Cause> {
         let units = u64::from(admitted.cost);
         let quotas: [(Level, Option<&Quota>); 3] = [
             (Level::Workspace, admitted.workspace.quota.as_deref()),
             (Level::Application, admitted.application.quota.as_deref()),
             (Level::Key, admitted.key.quota()),
         ];
+        if quotas.iter().all(|(_, quota)| quota.is_none()) {
+            return Ok(());
+        }
+        let now = DateTime::from_timestamp_micros(now).ok_or(Cause::Internal)?;
+        let month = Month::of(now);
         for (i, (level, quota)) in quotas.iter().enumerate() {
             let Some(quota) = quota else { continue };
             let taken = if quota.hard {
@@ -152,9 +152,9 @@ impl Gateway {
     }
 }
 
-/// Nanoseconds since the epoch.
-fn nanos(at: DateTime<Utc>) -> u64 {
-    u64::try_from(at.timestamp_micros()).unwrap_or(0).saturating_mul(1_000)
+/// Of microseconds since the epoch.
+fn nanos(micros: i64) -> u64 {
+    u64::try_from(micros).unwrap_or(0).saturating_mul(1_000)
 }
 
 /// The request's head as `admit` sees it.
@@ -164,7 +164,8 @@ fn head<'a>(session: &'a Session, ctx: &Ctx) -> Head<'a> {
     let (bytes, two_framings) = match session.as_downstream().as_http1() {
         Some(http1) => {
             // The engine drops Content-Length when both came; its bytes still tell.
-            let hidden = headers.contains_key(TRANSFER_ENCODING)
+            let hidden = ctx.marks.hop_by_hop
+                && headers.contains_key(TRANSFER_ENCODING)
                 && names_content_length(&http1.get_headers_raw_bytes());
             (http1.get_headers_raw_bytes().len(), hidden)
         }

@@ -69,10 +69,10 @@ impl<'a> Going<'a> {
         out.field(&names::APP_ID, &application.application);
         out.field(&names::WORKSPACE_ID, &application.workspace);
         out.field(&names::ENVIRONMENT, &application.environment);
-        out.text(&names::KEY_ID, key.id.as_str());
+        out.text(&names::KEY_ID, key.id.as_bytes());
         out.text(&names::KEY_TYPE, key.kind.as_str());
         out.field(&names::SCOPES, &key.scopes.header);
-        out.field(&names::REQUEST_ID, &self.ctx.id_field);
+        out.text(&names::REQUEST_ID, self.ctx.id.as_bytes());
         if let Some(parent) = &self.told.parent {
             out.field(&names::TRACEPARENT, parent);
         }
@@ -96,7 +96,7 @@ impl<'a> Going<'a> {
 /// Takes one field after the other, in the place of what came with its name.
 trait Fields {
     fn field(&mut self, name: &HeaderName, value: &HeaderValue);
-    fn text(&mut self, name: &HeaderName, value: &str);
+    fn text(&mut self, name: &HeaderName, value: impl AsRef<[u8]>);
 }
 
 impl Fields for HeaderMap {
@@ -104,8 +104,9 @@ impl Fields for HeaderMap {
         self.insert(name, value.clone());
     }
 
-    fn text(&mut self, name: &HeaderName, value: &str) {
-        let value = HeaderValue::from_str(value).expect("it is a value by what it is of");
+    fn text(&mut self, name: &HeaderName, value: impl AsRef<[u8]>) {
+        let value =
+            HeaderValue::from_bytes(value.as_ref()).expect("it is a value by what it is of");
         self.insert(name, value);
     }
 }
@@ -116,8 +117,8 @@ impl Fields for Vec<u8> {
         line(self, name, value.as_bytes());
     }
 
-    fn text(&mut self, name: &HeaderName, value: &str) {
-        line(self, name, value.as_bytes());
+    fn text(&mut self, name: &HeaderName, value: impl AsRef<[u8]>) {
+        line(self, name, value.as_ref());
     }
 }
 

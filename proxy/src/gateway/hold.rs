@@ -8,6 +8,7 @@ use pingora::proxy::Session;
 use tokio::time::timeout;
 
 use super::Gateway;
+use super::report::micros;
 use crate::ctx::Ctx;
 use crate::listener::connection::Connection;
 
@@ -31,7 +32,9 @@ impl Gateway {
         }
         self.metrics.refusals_held.inc();
         let _ = timeout(held, self.draining.clone().wait_for(|draining| *draining)).await;
-        // How long we took for it is told without that.
-        ctx.started += began.elapsed();
+        // How long we took for it is told without that, and when it was with it.
+        let held = began.elapsed();
+        ctx.started += held;
+        ctx.came = self.clock.after(ctx.came, micros(held));
     }
 }

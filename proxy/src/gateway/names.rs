@@ -1,6 +1,7 @@
 //! Names of header fields, made once: those that we set, and what the names of a request's fields
 //! say about it, found in one pass over them. It changes nothing.
 
+use authsome_shared::scan;
 use http::{HeaderMap, HeaderName};
 
 pub static APP_ID: HeaderName = HeaderName::from_static("x-authsome-app-id");
@@ -70,7 +71,7 @@ pub fn is_hop_by_hop(name: &str) -> bool {
 pub fn is_untrusted(name: &str) -> bool {
     is_ours(name)
         || name == "forwarded"
-        || (name.contains('_') && {
+        || (scan::any(name.as_bytes(), |byte| byte == b'_') && {
             let name = name.replace('_', "-");
             is_ours(&name) || name.starts_with("x-forwarded-")
         })

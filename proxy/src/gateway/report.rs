@@ -2,17 +2,17 @@
 //! in the memory of recent ones, and its spans; and for the application's owner, a line in its log. It comes after everything that the client sees, and
 //! makes nothing that nobody asked for.
 
-use std::borrow::Cow;
 use std::time::Instant;
 
+use http::HeaderValue;
 use http::header::{HOST, USER_AGENT};
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use pingora::proxy::Session;
 
 use super::Gateway;
 use crate::access_log::sample::{End, draw_of};
 use crate::ctx::Ctx;
-use crate::decision::{Decision, Quota, RateLimit, Sample};
+use crate::decision::{Decision, Quota, RateLimit, Sample, Text};
 use crate::denied::Cause;
 use crate::denied::kind::Kind;
 use crate::metrics::label::Label;
@@ -43,10 +43,11 @@ impl Gateway {
             latency_us,
         };
         let trace = ctx.trace;
-        let draw = draw_of(trace.map(|trace| trace.id), ctx.id.as_str());
+        let draw = || draw_of(trace.map(|trace| trace.id), ctx.id.as_bytes());
         let drawn = self.reports.access_log.drawn(end, draw);
         let told = drawn.as_ref().zip(ctx.application.as_deref()).and_then(|(drawn, it)| {
-            let level = self.reports.application_log.takes(it, end, drawn.rule == "slow")?;
+            let level =
+                self.reports.application_log.takes(it, end, drawn.rule.as_bytes() == b"slow")?;
             Some((it, level))
         });
         let sample = drawn.filter(|_| self.reports.access_log.is_on());
@@ -57,12 +58,14 @@ impl Gateway {
         }
         let logged = sample.is_some();
         let mut bytes = Vec::with_capacity(512);
-        let decision = self.decision(session, ctx, latency_us, sample);
-        if let Some((application, level)) = told {
+        let time = self.clock.after(ctx.came, latency_us);
+        decision(session, ctx, time, latency_us, sample).write(&mut bytes);
+        if let Some((application, level)) = told
+            && let Some(decision) = Decision::read(&bytes)
+        {
             self.reports.application_log.tell(application, level, &decision);
         }
-        decision.write(&mut bytes);
-        self.reports.recent.keep(ctx.id.as_str(), end.is_bad(), &bytes);
+        self.reports.recent.keep(ctx.id.as_bytes(), end.is_bad(), &bytes);
         if let Some(trace) = recorded {
             let decision = bytes.clone();
             self.reports.tracer.record(Recorded {
@@ -78,64 +81,60 @@ impl Gateway {
             self.reports.access_log.log(bytes);
         }
     }
+}
 
-    fn decision<'a>(
-        &self,
-        session: &'a Session,
-        ctx: &'a Ctx,
-        latency_us: u64,
-        sample: Option<Sample<'a>>,
-    ) -> Decision<'a> {
-        let request = session.req_header();
-        let application = ctx.application.as_deref();
-        let choice = ctx.choice.as_ref();
-        let admitted = ctx.admitted.as_ref();
-        let (key, presented_key) = match (&ctx.key, &ctx.presented) {
-            (Some(key), _) => (Some(key.id.as_str()), None),
-            (None, Some(it)) => (it.id.as_ref().map(AsRef::as_ref), Some(&*it.mask)),
-            (None, None) => (None, None),
-        };
-        let client = ctx.client.as_ref();
-        let agent = request.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
-        Decision {
-            time: self.clock.micros(),
-            request_id: ctx.id.as_str().into(),
-            trace_id: ctx.trace.as_ref().map(|trace| trace.text().into()),
-            workspace: application.map(|it| (&*it.workspace).into()),
-            application: application.map(|it| (&*it.id).into()),
-            key: key.map(Cow::from),
-            presented_key: presented_key.map(Cow::from),
-            method: request.method.as_str().into(),
-            path: without_keys(path_only(request.raw_path())),
-            protocol: Some(protocol(request.version).into()),
-            user_agent: agent.map(|it| without_keys(it[..it.len().min(MAX_AGENT)].into())),
-            client: client.and_then(|it| it.to_str().ok()).unwrap_or_default().into(),
-            status: ctx.status,
-            code: ctx.code.map(|code| code.as_str().into()),
-            cause: ctx.cause.as_ref().map(|cause| Kind::of(cause).as_str().into()),
-            detail: ctx.cause.as_ref().and_then(Cause::detail),
-            latency_us,
-            admission_us: ctx.admission_us,
-            upstream_us: ctx.upstream_us,
-            bytes_in: ctx.bytes_in,
-            bytes_out: ctx.bytes_out,
-            revision: ctx.snapshot.as_ref().map(|snapshot| snapshot.revision),
-            route: admitted.map(|it| (&*it.route).into()),
-            units: admitted.map(|it| it.cost),
-            rate_limit: ctx.rate.as_ref().zip(ctx.level).map(|((state, _), level)| RateLimit {
-                level: level.of_rate().into(),
-                mode: Mode::from(state.limit.mode).as_str().into(),
-                requests: state.limit.requests,
-                window_ms: state.limit.window_ms,
-                burst: state.limit.burst,
-                remaining: state.remaining,
-            }),
-            quota: ctx.cause.as_ref().and_then(quota),
-            retry_after: ctx.cause.as_ref().and_then(Cause::retry_after),
-            upstream: choice.map(|it| it.base().map_or("echo", |base| &base.url).into()),
-            attempts: choice.map_or(0, crate::upstream::Choice::attempts),
-            sample,
-        }
+fn decision<'a>(
+    session: &'a Session,
+    ctx: &'a Ctx,
+    time: i64,
+    latency_us: u64,
+    sample: Option<Sample<'a>>,
+) -> Decision<'a> {
+    let request = session.req_header();
+    let application = ctx.application.as_deref();
+    let choice = ctx.choice.as_ref();
+    let admitted = ctx.admitted.as_ref();
+    let presented = ctx.presented.as_ref().filter(|_| ctx.key.is_none());
+    let key = ctx.key.as_ref().map(|key| &key.id).or(presented.and_then(|it| it.id.as_ref()));
+    let agent = request.headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+    Decision {
+        time,
+        request_id: ctx.id.as_bytes().into(),
+        trace_id: ctx.trace.as_ref().map(|trace| trace.text().into()),
+        workspace: application.map(|it| (&*it.workspace).into()),
+        application: application.map(|it| (&*it.id).into()),
+        key: key.map(|id| id.as_bytes().into()),
+        presented_key: presented.map(|it| (&*it.mask).into()),
+        method: request.method.as_str().into(),
+        path: without_keys(path_only(request.raw_path())),
+        protocol: Some(protocol(request.version).into()),
+        user_agent: agent.map(|it| without_keys(&it[..it.len().min(MAX_AGENT)])),
+        client: ctx.client.as_ref().map(|it| it.as_bytes().into()).unwrap_or_default(),
+        status: ctx.status,
+        code: ctx.code.map(|code| code.as_str().into()),
+        cause: ctx.cause.as_ref().map(|cause| Kind::of(cause).as_str().into()),
+        detail: ctx.cause.as_ref().and_then(Cause::detail).map(Text::from),
+        latency_us,
+        admission_us: ctx.admission_us,
+        upstream_us: ctx.upstream_us,
+        bytes_in: ctx.bytes_in,
+        bytes_out: ctx.bytes_out,
+        revision: ctx.snapshot.as_ref().map(|snapshot| snapshot.revision),
+        route: admitted.map(|it| (&*it.route).into()),
+        units: admitted.map(|it| it.cost),
+        rate_limit: ctx.rate.as_ref().zip(ctx.level).map(|((state, _), level)| RateLimit {
+            level: level.of_rate().into(),
+            mode: Mode::from(state.limit.mode).as_str().into(),
+            requests: state.limit.requests,
+            window_ms: state.limit.window_ms,
+            burst: state.limit.burst,
+            remaining: state.remaining,
+        }),
+        quota: ctx.cause.as_ref().and_then(quota),
+        retry_after: ctx.cause.as_ref().and_then(Cause::retry_after),
+        upstream: choice.map(|it| it.base().map_or("echo", |base| &base.url).into()),
+        attempts: choice.map_or(0, crate::upstream::Choice::attempts),
+        sample,
     }
 }
 
@@ -180,20 +179,18 @@ fn host(session: &Session) -> String {
 }
 
 /// A target without its query: that may hold a key.
-pub(super) fn path_only(target: &[u8]) -> Cow<'_, str> {
-    let end = memchr::memchr(b'?', target).unwrap_or(target.len());
-    let path = &target[..end];
-    std::str::from_utf8(path).map_or_else(|_| String::from_utf8_lossy(path), Cow::from)
+pub(super) fn path_only(target: &[u8]) -> &[u8] {
+    &target[..memchr(b'?', target).unwrap_or(target.len())]
 }
 
 /// What a client wrote, with secret keys that it wrote where they don't belong cut short.
-fn without_keys(text: Cow<'_, str>) -> Cow<'_, str> {
+fn without_keys(bytes: &[u8]) -> Text<'_> {
     const VISIBLE: usize = "sk_live_".len() + 6;
     // Any secret key has `sk` before its first underscore.
-    let bytes = text.as_bytes();
     if !memchr_iter(b'_', bytes).any(|at| bytes[..at].ends_with(b"sk")) {
-        return text;
+        return bytes.into();
     }
+    let text = String::from_utf8_lossy(bytes);
     let mut kept = String::with_capacity(text.len());
     let mut rest = &*text;
     while let Some(at) = [rest.find("sk_live_"), rest.find("sk_test_")].into_iter().flatten().min()
@@ -225,13 +222,13 @@ mod tests {
             (format!("{key}{key}, {key}"), "sk_live_012345***, sk_live_012345***".into()),
             ("sk_test_ sk_live_é".into(), "sk_test_ sk_live_é".into()),
         ] {
-            assert_eq!(without_keys(text.into()), wanted);
+            assert_eq!(*without_keys(text.as_bytes()), *wanted);
         }
     }
 
     #[test]
     fn a_path_is_logged_without_its_query() {
-        assert_eq!(path_only(b"/v1/app_1/users?key=secret"), "/v1/app_1/users");
-        assert_eq!(path_only(b"/\xff"), "/\u{fffd}");
+        assert_eq!(path_only(b"/v1/app_1/users?key=secret"), b"/v1/app_1/users");
+        assert_eq!(path_only(b"/v1/app_1/users"), b"/v1/app_1/users");
     }
 }

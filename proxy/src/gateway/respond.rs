@@ -51,7 +51,7 @@ impl Gateway {
         ctx: &mut Ctx,
         cause: &Cause,
     ) -> Result<()> {
-        let answer = cause.answer(ctx.id.as_str());
+        let answer = cause.answer(&ctx.id);
         self.hold(session, ctx, answer.code).await;
         ctx.code = Some(answer.code);
         ctx.cause = Some(cause.clone());

@@ -40,7 +40,7 @@ pub fn stamp(session: &Session, response: &mut ResponseHeader, ctx: &Ctx) {
 }
 
 fn fields(out: &mut impl Fields, ctx: &Ctx) {
-    out.text(REQUEST_ID, ctx.id.as_str().as_bytes());
+    out.text(REQUEST_ID, ctx.id.as_bytes());
     if let Some(application) = &ctx.application {
         out.text(APP_ID, application.names.application.as_bytes());
         out.text(REGION, application.names.region.as_bytes());

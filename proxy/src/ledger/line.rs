@@ -1,10 +1,10 @@
 //! One admitted request as it is written to the journal: the JSON that [`UsageRecord`] is read from,
 //! put together from what is at hand without copying any of it first.
 
-use std::io::Write as _;
-
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
 use authsome_shared::usage::UsageRecord;
+
+use crate::json::{number, text};
 
 /// The fields of [`UsageRecord`], which says what they are.
 #[derive(Debug, Clone, Copy)]
@@ -45,45 +45,23 @@ impl<'a> From<&'a UsageRecord> for Line<'a> {
 impl Line<'_> {
     /// Appends the record as one JSON object.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"at\":");
-        number(out, self.at);
-        text(out, b",\"workspace\":", self.workspace.as_str());
-        text(out, b",\"application\":", self.application.as_str());
-        text(out, b",\"key\":", self.key.as_str());
+        number(out, "{\"at\":", self.at);
+        text(out, ",\"workspace\":", self.workspace.as_bytes());
+        text(out, ",\"application\":", self.application.as_bytes());
+        text(out, ",\"key\":", self.key.as_bytes());
         if let Some(bucket) = self.bucket {
-            text(out, b",\"bucket\":", bucket.as_str());
+            text(out, ",\"bucket\":", bucket.as_bytes());
         }
-        text(out, b",\"route\":", self.route);
-        for (name, value) in [
-            (&b",\"status\":"[..], u64::from(self.status)),
-            (b",\"latencyUs\":", self.latency_us),
-            (b",\"bytesIn\":", self.bytes_in),
-            (b",\"bytesOut\":", self.bytes_out),
-            (b",\"units\":", u64::from(self.units)),
-        ] {
-            out.extend_from_slice(name);
-            number(out, value);
-        }
+        text(out, ",\"route\":", self.route.as_bytes());
+        number(out, ",\"status\":", self.status);
+        number(out, ",\"latencyUs\":", self.latency_us);
+        number(out, ",\"bytesIn\":", self.bytes_in);
+        number(out, ",\"bytesOut\":", self.bytes_out);
+        number(out, ",\"units\":", self.units);
         if let Some(user) = self.user {
-            text(out, b",\"user\":", user);
+            text(out, ",\"user\":", user.as_bytes());
         }
         out.push(b'}');
-    }
-}
-
-fn number(out: &mut Vec<u8>, value: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-fn text(out: &mut Vec<u8>, name: &[u8], text: &str) {
-    out.extend_from_slice(name);
-    let plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
-    if plain {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-    } else {
-        write!(out, "{}", serde_json::Value::from(text)).expect("memory takes everything");
     }
 }
 

@@ -4,7 +4,8 @@
 //! allowed to do is for `admit`.
 
 use authsome_shared::code::Code;
-use memchr::memchr;
+use authsome_shared::scan;
+use memchr::{memchr, memrchr};
 
 use super::body::Body;
 use crate::admit::request::{self, MAX_FIELDS, MAX_HEAD, MAX_TARGET};
@@ -90,9 +91,10 @@ impl Reader {
 
     /// `method SP target SP version`, and nothing besides.
     fn first(&mut self, line: &[u8]) -> Result<(), Cause> {
-        let mut parts = line.split(|byte| *byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
+        let parts = memchr(b' ', line).zip(memrchr(b' ', line)).filter(|(at, last)| at < last);
+        let parts = parts.map(|(at, last)| (&line[..at], &line[at + 1..last], &line[last + 1..]));
+        let Some((method, target, version)) =
+            parts.filter(|(_, target, _)| memchr(b' ', target).is_none())
         else {
             return Err(invalid("request_line", "The request line is not valid"));
         };
@@ -101,12 +103,11 @@ impl Reader {
             b"HTTP/1.0" => true,
             _ => return Err(invalid("version", "The version must be HTTP/1.1 or HTTP/1.0")),
         };
-        let method = std::str::from_utf8(method).unwrap_or_default();
         request::method(method)?;
         if target.len() > MAX_TARGET {
             return Err(too_long());
         }
-        request::printable(target).map(drop)
+        request::is_printable(target)
     }
 }
 
@@ -115,21 +116,24 @@ impl Fields {
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             return Err(invalid("folded", "Header fields must not be folded"));
         }
-        let Some(colon) = memchr(b':', line) else {
-            return Err(invalid("field", "A header field needs a colon"));
+        // What ends the name is the colon, or nothing that may follow one.
+        let end = line.iter().position(|byte| !is_token(*byte)).unwrap_or(line.len());
+        let (name, rest) = line.split_at(end);
+        let Some(value) = rest.strip_prefix(b":").filter(|_| !name.is_empty()) else {
+            return Err(match memchr(b':', line) {
+                None => invalid("field", "A header field needs a colon"),
+                Some(_) => invalid("field_name", "A header field's name is not valid"),
+            });
         };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return Err(invalid("field_name", "A header field's name is not valid"));
-        }
-        // Without an early end, so that many bytes are judged at once.
-        if line[colon + 1..].iter().fold(false, |bad, byte| bad | !is_text(*byte)) {
+        if scan::any(value, |byte| !is_text(byte)) {
             return Err(invalid("field_value", "A header field's value is not valid"));
         }
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.coding(value),
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value.trim_ascii()),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.length(value.trim_ascii()),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.coding(value.trim_ascii())
+            }
             _ => Ok(()),
         }
     }
@@ -213,8 +217,9 @@ const TOKEN: [bool; 256] = {
 };
 
 /// What a field's value may hold: RFC 9110, section 5.5.
+#[expect(clippy::needless_bitwise_bool, reason = "many bytes are judged at once")]
 pub fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+    (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use authsome_shared::clock::Clock;
 use authsome_shared::id::RequestId;
 
 use crate::access_log::sample::{End, draw_of};
-use crate::decision::Decision;
+use crate::decision::{Decision, Text};
 use crate::denied::Cause;
 use crate::denied::kind::Kind;
 use crate::metrics::label::Label;
@@ -27,7 +27,7 @@ impl Refusals {
     /// Counts and logs a refusal. Gives the bytes that tell the client.
     pub fn tell(&self, cause: &Cause, peer: SocketAddr) -> Vec<u8> {
         let id = RequestId::new();
-        let answer = cause.answer(id.as_str());
+        let answer = cause.answer(&id);
         let status = answer.code.status();
         self.metrics.requests.inc(Outcome::of(Some(answer.code), status));
         self.metrics.denials.inc(Kind::of(cause));
@@ -49,12 +49,12 @@ impl Refusals {
     fn keep(&self, cause: &Cause, id: &RequestId, peer: SocketAddr, bytes_out: u64) {
         let code = cause.code();
         let end = End { status: code.status(), ours: true, latency_us: 0 };
-        let sample = self.reports.access_log.sample(end, || draw_of(None, id.as_str()));
+        let sample = self.reports.access_log.sample(end, || draw_of(None, id.as_bytes()));
         let logged = sample.is_some();
         let mut bytes = Vec::with_capacity(128);
         Decision {
             time: self.clock.now().timestamp_micros(),
-            request_id: id.as_str().into(),
+            request_id: id.as_bytes().into(),
             // What could not be read is not repeated: it may hold a key anywhere.
             method: "-".into(),
             path: "-".into(),
@@ -62,13 +62,13 @@ impl Refusals {
             status: code.status(),
             code: Some(code.as_str().into()),
             cause: Some(Kind::of(cause).as_str().into()),
-            detail: cause.detail(),
+            detail: cause.detail().map(Text::from),
             bytes_out,
             sample,
             ..Decision::default()
         }
         .write(&mut bytes);
-        self.reports.recent.keep(id.as_str(), true, &bytes);
+        self.reports.recent.keep(id.as_bytes(), true, &bytes);
         if logged {
             self.reports.access_log.log(bytes);
         }

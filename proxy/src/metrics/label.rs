@@ -59,7 +59,11 @@ impl<L: Label> Counters<L> {
     }
 
     pub fn inc(&self, value: L) {
-        self.counters[value.place()].inc();
+        self.add(value, 1);
+    }
+
+    pub fn add(&self, value: L, count: u64) {
+        self.counters[value.place()].inc_by(count);
     }
 }
 

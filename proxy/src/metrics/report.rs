@@ -1,14 +1,27 @@
 //! What is counted of the reports on requests themselves: logs, recent decisions, traces.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 
+use super::label::{Counters, label};
 use super::register::Register;
+
+label! {
+    /// Why a line for an application's log is not told.
+    Dropped {
+        /// More in a second than there may be.
+        Rate => "rate",
+        /// The control plane is away.
+        Away => "away",
+        /// The control plane did not take it.
+        Refused => "refused",
+    }
+}
 
 pub struct Report {
     pub log_lines: IntCounter,
     pub log_dropped: IntCounter,
     pub application_log_lines: IntCounter,
-    pub application_log_dropped: IntCounterVec,
+    pub application_log_dropped: Counters<Dropped>,
     pub decisions_bytes: IntGauge,
     pub spans_exported: IntCounter,
     pub spans_dropped: IntCounter,
@@ -17,20 +30,17 @@ pub struct Report {
 impl Report {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let register = Register(registry);
-        let application_log_dropped = register.counters(
-            "authsome_proxy_application_log_dropped_total",
-            "Lines for applications' logs that are not told, by reason",
-            "reason",
-        )?;
-        for reason in ["rate", "away", "refused"] {
-            let _ = application_log_dropped.with_label_values(&[reason]);
-        }
         Ok(Self {
             application_log_lines: register.counter(
                 "authsome_proxy_application_log_lines_total",
                 "Lines for applications' logs that the control plane took",
             )?,
-            application_log_dropped,
+            application_log_dropped: Counters::new(
+                registry,
+                "authsome_proxy_application_log_dropped_total",
+                "Lines for applications' logs that are not told, by reason",
+                "reason",
+            )?,
             log_lines: register.counter(
                 "authsome_proxy_access_log_lines_total",
                 "Access log lines handed to the writer",

@@ -88,9 +88,9 @@ pub fn by_hash(subject: u64, urls: &[u64], weights: &[u32], among: Places) -> Op
 }
 
 /// A text's hash that is the same on every proxy, in every release (FNV-1a).
-pub fn hash(text: &str) -> u64 {
-    mix(text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+pub fn hash(text: &(impl AsRef<[u8]> + ?Sized)) -> u64 {
+    mix(text.as_ref().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     }))
 }
 

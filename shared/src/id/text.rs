@@ -34,7 +34,14 @@ impl From<&str> for Text {
 }
 
 impl Text {
-    fn as_bytes(&self) -> &[u8] {
+    /// Of `length` bytes, which `write` makes a text of. There are places for [`MOST`].
+    pub fn in_place(length: usize, write: impl FnOnce(&mut [u8])) -> Self {
+        let mut bytes = [0; MOST];
+        write(&mut bytes[..length]);
+        Self(Kept::Here { length: u8::try_from(length).expect("a place was there"), bytes })
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Kept::Here { length, bytes } => &bytes[..usize::from(*length)],
             Kept::There(text) => text.as_bytes(),
