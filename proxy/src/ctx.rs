@@ -46,6 +46,8 @@ pub struct Ctx {
     pub admitted: Option<Admitted>,
     pub recorded: bool,
     pub choice: Option<Choice>,
+    /// The exchange with the upstream is made without the engine's.
+    pub plain: bool,
     /// Over the attempt's connection, where the application's time-outs need one.
     pub watch: Option<Watch>,
     /// The next attempt's peer, when it is known already.
@@ -99,6 +101,7 @@ impl Ctx {
             admitted: None,
             recorded: false,
             choice: None,
+            plain: false,
             watch: None,
             next_peer: None,
             failure: None,

@@ -5,8 +5,10 @@
 //! A request is counted when it takes its quota, and from then on recorded exactly once: with the
 //! last bytes of its response, before they are sent; or when it fails, before that is told.
 
+mod answer;
 mod attempt;
 mod decide;
+mod exchange;
 mod forward;
 mod hold;
 pub(crate) mod names;
@@ -24,18 +26,16 @@ use async_trait::async_trait;
 use authsome_shared::clock::Clock;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, Result};
 use tokio_util::task::TaskTracker;
 
 use crate::ctx::Ctx;
-use crate::denied::Cause;
 use crate::ledger::Ledger;
 use crate::ledger::line::Line;
 use crate::limit::Limits;
@@ -45,6 +45,7 @@ use crate::reload::Settings;
 use crate::reports::Reports;
 use crate::snapshot::Snapshot;
 use crate::upstream::address::Resolver;
+use crate::upstream::kept::Kept;
 use crate::upstream::registry::Pools;
 use crate::upstream::silence::Sockets;
 use report::{micros, path_only, seconds_since};
@@ -56,7 +57,9 @@ pub struct Gateway {
     pub resolver: Arc<Resolver>,
     /// What is known of applications' upstreams.
     pub pools: Arc<Pools>,
-    /// Connections to upstreams that may have to be ended.
+    /// Connections to upstreams that wait for their next request.
+    pub kept: Arc<Kept>,
+    /// Connections of the engine's to upstreams that may have to be ended.
     pub sockets: Arc<Sockets>,
     /// Where the built-in echo listens.
     pub echo: SocketAddr,
@@ -134,22 +137,23 @@ impl ProxyHttp for Gateway {
         let took = ctx.started.elapsed();
         self.metrics.latency.admission.observe(took.as_secs_f64());
         ctx.admission_us = Some(micros(took));
-        let refused = match decided {
-            Err(cause) => Some(cause),
-            Ok(()) => match self.next_peer(ctx).await {
-                Ok(peer) => {
-                    Connection::patience(session).inspect(|it| it.restore());
-                    ctx.next_peer = Some(peer);
-                    None
-                }
-                Err(cause) => Some(cause),
-            },
+        let peer = match decided {
+            Err(cause) => Err(cause),
+            Ok(()) => {
+                ctx.plain = exchange::is_plain(session, ctx);
+                self.next_peer(ctx).await
+            }
         };
-        match refused {
-            None => Ok(false),
-            Some(cause) => {
-                self.refuse(session, ctx, &cause).await?;
-                Ok(true)
+        match peer {
+            Err(cause) => self.refuse(session, ctx, &cause).await.map(|()| true),
+            Ok(peer) => {
+                Connection::patience(session).inspect(|it| it.restore());
+                if ctx.plain {
+                    // In a box, because few of its kind would be as large.
+                    return Box::pin(self.exchange(session, peer, ctx)).await.map(|()| true);
+                }
+                ctx.next_peer = Some(peer);
+                Ok(false)
             }
         }
     }
@@ -159,16 +163,11 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         ctx: &mut Box<Ctx>,
     ) -> Result<Box<HttpPeer>> {
-        let now = Instant::now();
-        ctx.upstream_started.get_or_insert(now);
-        ctx.attempt_started = Some(now);
-        if let Some(peer) = ctx.next_peer.take() {
-            return Ok(peer);
+        Self::attempt(ctx);
+        match ctx.next_peer.take() {
+            Some(peer) => Ok(peer),
+            None => self.following_peer(ctx).await,
         }
-        self.next_peer(ctx).await.map_err(|cause| {
-            ctx.failure = Some(cause);
-            Error::new_up(ErrorType::ConnectError)
-        })
     }
 
     async fn connected_to_upstream(
@@ -180,16 +179,8 @@ impl ProxyHttp for Gateway {
         _digest: Option<&Digest>,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        // A kept connection was found at once.
-        ctx.connected = ctx.attempt_started;
-        if !reused {
-            let now = Instant::now();
-            ctx.connected = Some(now);
-            if let Some(began) = ctx.attempt_started {
-                self.metrics.latency.connect.observe((now - began).as_secs_f64());
-            }
-        }
-        self.connected(ctx, fd);
+        self.connected(ctx, reused);
+        self.watch(ctx, fd);
         Ok(())
     }
 
@@ -209,15 +200,7 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        Self::asked(ctx, end_of_stream);
-        self.hold_to_pace(session, body.as_ref().map_or(0, Bytes::len), ctx)?;
-        ctx.bytes_in += body.as_ref().map_or(0, |body| body.len() as u64);
-        let limit = ctx.application.as_ref().map_or(u64::MAX, |it| it.max_body_bytes);
-        if ctx.bytes_in > limit && !session.was_upgraded() {
-            ctx.failure = Some(Cause::BodyTooLarge { limit });
-            return Err(Error::new_down(ErrorType::HTTPStatus(413)));
-        }
-        Ok(())
+        self.take_piece(session, body.as_ref(), end_of_stream, ctx)
     }
 
     async fn upstream_response_filter(
@@ -227,8 +210,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         // Later the engine makes chunks of what has no end of its own.
-        ctx.framed = response.headers.contains_key(CONTENT_LENGTH)
-            || response.headers.contains_key(TRANSFER_ENCODING);
+        ctx.framed = answer::is_framed(response);
         Ok(())
     }
 
@@ -238,36 +220,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        let switching = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
-        if switching
-            && session.req_header().headers.contains_key(UPGRADE)
-            && let Some(connection) = Connection::under(session)
-        {
-            connection.switch();
-        }
-        if let Some(connection) = Connection::under(session) {
-            connection.stream(switching || forward::is_stream(response));
-        }
-        if !switching {
-            self.close_if_draining(session);
-        }
-        if response.status.is_informational() && !switching {
-            return Ok(());
-        }
-        self.answered(ctx)?;
-        ctx.status = response.status.as_u16();
-        let now = Instant::now();
-        ctx.upstream_us = ctx.upstream_started.map(|at| micros(now - at));
-        if let Some(connected) = ctx.connected {
-            self.metrics.latency.first_byte.observe((now - connected).as_secs_f64());
-        }
-        forward::clean_response(response, ctx);
-        stamp::stamp(session, response, ctx);
-        if !switching && forward::is_bodiless(session.req_header(), response, ctx) {
-            self.record(ctx);
-            ctx.watch = None;
-        }
-        Ok(())
+        self.answer(session, response, ctx)
     }
 
     fn response_body_filter(
@@ -277,13 +230,7 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<Option<Duration>> {
-        Self::said(ctx, end_of_stream)?;
-        ctx.bytes_out += body.as_ref().map_or(0, |body| body.len() as u64);
-        let complete = ctx.expected_out.is_some_and(|expected| ctx.bytes_out >= expected);
-        if end_of_stream || (complete && !session.was_upgraded()) {
-            self.record(ctx);
-            ctx.watch = None;
-        }
+        self.piece(session, body.as_ref(), end_of_stream, ctx)?;
         Ok(None)
     }
 

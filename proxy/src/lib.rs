@@ -72,6 +72,7 @@ use tls::Tls;
 use trace::export::Exporter;
 use upstream::address::Resolver;
 use upstream::echo::Echo;
+use upstream::kept::Kept;
 use upstream::probe::Prober;
 use upstream::registry::Pools;
 
@@ -97,6 +98,7 @@ pub struct Proxy {
     exporter: Option<Exporter>,
     status: StatusFile,
     listener: Listener,
+    kept: Arc<Kept>,
     tls: Option<Arc<Tls>>,
     admin: Arc<Admin>,
     /// Its address in the settings, where the port may be 0, and the socket.
@@ -177,12 +179,14 @@ impl Proxy {
         let resolver = Arc::new(Resolver::default());
         let pools = Arc::new(Pools::new(metrics.clone(), resolver.clone()));
         let prober = Prober::new(snapshot.clone(), pools.clone(), resolver.clone());
+        let kept = Arc::new(Kept::new());
         let gateway = Gateway {
             snapshot: snapshot.clone(),
             limits: limits.clone(),
             ledger: ledger.clone(),
             resolver,
             pools,
+            kept: kept.clone(),
             sockets: Arc::default(),
             echo: echo.address,
             clock: clock.clone(),
@@ -217,6 +221,7 @@ impl Proxy {
             exporter,
             status: StatusFile::new(&dir, took_over_from),
             listener,
+            kept,
             tls,
             admin,
             admin_socket: (admin_socket.0, Some(admin_socket.1)),
@@ -262,6 +267,8 @@ impl Proxy {
             spawn(self.reports.application_log.clone().run()),
         ]);
         self.tasks.extend(self.prober.take().map(|prober| spawn(Arc::new(prober).run())));
+        let kept = self.kept.clone();
+        self.tasks.push(spawn(async move { kept.look_after().await }));
         self.tasks.extend(self.tls.clone().map(|tls| spawn(tls.watch())));
         self.acknowledge();
     }

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use authsome_shared::id::RequestId;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tokio::sync::mpsc::Sender;
 
 use crate::access_log::sample::{draw_of, is_drawn};
@@ -47,19 +47,35 @@ impl Trace {
     }
 }
 
-/// Makes the upstream's request say what it should of the trace. `came`: its headers say anything.
-pub fn pass_on(trace: Option<&Trace>, came: bool, headers: &mut HeaderMap) {
-    if came && trace.is_none() {
-        headers.remove("traceparent");
+/// What the upstream's request says of the trace.
+#[derive(Debug)]
+pub struct Told {
+    /// Instead of the `traceparent` that came.
+    pub parent: Option<HeaderValue>,
+    keeps_parent: bool,
+    keeps_state: bool,
+}
+
+impl Told {
+    pub fn of(trace: Option<&Trace>) -> Self {
+        let parent = trace.and_then(|trace| {
+            let span = trace.told?;
+            Some(Parent { trace: trace.id, span, flags: trace.flags }.header())
+        });
+        Self {
+            keeps_parent: trace.is_some() && parent.is_none(),
+            keeps_state: trace.is_some_and(|trace| trace.state),
+            parent,
+        }
     }
-    if came && !trace.is_some_and(|trace| trace.state) {
-        headers.remove("tracestate");
-    }
-    if let Some(trace) = trace
-        && let Some(span) = trace.told
-    {
-        let parent = Parent { trace: trace.id, span, flags: trace.flags };
-        headers.insert("traceparent", parent.header());
+
+    /// Does a field that came with this name pass?
+    pub fn keeps(&self, name: &str) -> bool {
+        match name {
+            "traceparent" => self.keeps_parent,
+            "tracestate" => self.keeps_state,
+            _ => true,
+        }
     }
 }
 
@@ -162,11 +178,10 @@ mod tests {
     }
 
     fn passed(trace: Option<&Trace>, came: &HeaderMap) -> (Option<String>, Option<String>) {
-        let mut headers = came.clone();
-        pass_on(trace, !came.is_empty(), &mut headers);
-        let text =
-            |name: &str| headers.get(name).map(|value| value.to_str().expect("text").to_owned());
-        (text("traceparent"), text("tracestate"))
+        let told = Told::of(trace);
+        let text = |value: &HeaderValue| value.to_str().expect("text").to_owned();
+        let kept = |name| came.get(name).filter(|_| told.keeps(name)).map(text);
+        (told.parent.as_ref().map(text).or_else(|| kept("traceparent")), kept("tracestate"))
     }
 
     const SAMPLED_PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

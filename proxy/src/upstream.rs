@@ -13,6 +13,7 @@ pub mod breaker;
 mod budget;
 pub mod echo;
 pub mod health;
+pub mod kept;
 mod own;
 pub mod pool;
 pub mod probe;
@@ -20,6 +21,7 @@ pub mod registry;
 pub mod silence;
 pub mod tls;
 mod window;
+pub mod wire;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -48,6 +50,10 @@ pub const MAX_ATTEMPTS: usize = MAX_RETRIES + 1;
 
 /// How long an idle connection to an upstream is kept for the next request.
 const KEEP_IDLE: Duration = Duration::from_secs(30);
+
+/// Idle connections to upstreams that are kept at most, over all of them. The engine's own would be
+/// 128: with more requests at once than that, connections would be made and closed all the time.
+pub const MAX_IDLE: usize = 4_096;
 
 /// Requests at once on one HTTP/2 connection to an upstream.
 const H2_STREAMS: usize = 100;
@@ -134,43 +140,56 @@ impl Choice {
         }
     }
 
-    /// The limits on silence before and within the answer, where they differ.
+    /// Is HTTP/1 spoken there?
+    pub fn is_http1(&self) -> bool {
+        match self {
+            Self::Own(own) => own.upstream().protocol != Protocol::Http2,
+            Self::Echo { .. } | Self::Default { .. } => true,
+        }
+    }
+
+    pub fn timeouts(&self) -> Timeouts {
+        match self {
+            Self::Own(own) => own.upstream().timeouts,
+            Self::Echo { .. } | Self::Default { .. } => Timeouts::default(),
+        }
+    }
+
+    /// The limits on silence before and within the answer, where they differ and it is not the
+    /// connection that holds both.
     pub fn silence(&self) -> Option<(Duration, Duration)> {
         let Self::Own(own) = self else { return None };
         // An HTTP/2 connection has others' requests on it.
-        if own.upstream().protocol == Protocol::Http2 {
+        if !self.is_http1() {
             return None;
         }
         let Timeouts { first_byte_ms, idle_ms, .. } = own.upstream().timeouts;
         (first_byte_ms != idle_ms).then(|| (millis(first_byte_ms), millis(idle_ms)))
     }
 
-    /// The peer for this attempt.
+    /// The peer for this attempt; `sockets` where the engine makes the exchange.
     pub async fn peer(
         &self,
         snapshot: &Snapshot,
         resolver: &Resolver,
-        sockets: &Arc<Sockets>,
+        sockets: Option<&Arc<Sockets>>,
     ) -> Result<Box<HttpPeer>, Cause> {
-        let (mut peer, timeouts) = match self {
-            Self::Echo { address } => {
-                (Box::new(HttpPeer::new(*address, false, String::new())), Timeouts::default())
-            }
+        let timeouts = self.timeouts();
+        let mut peer = match self {
+            Self::Echo { address } => Box::new(HttpPeer::new(*address, false, String::new())),
             Self::Default { base } => {
-                let timeouts = Timeouts::default();
                 let found = resolver.resolve(&base.host, millis(timeouts.connect_ms)).await?;
                 let address = pick(&found, 0, true, snapshot)?;
-                (peer(base, address, None)?, timeouts)
+                peer(base, address, None)?
             }
             Self::Own(own) => {
-                let upstream = own.upstream();
-                let peer =
-                    own_peer(upstream, own.place(), own.retries(), snapshot, resolver).await?;
-                (peer, upstream.timeouts)
+                own_peer(own.upstream(), own.place(), own.retries(), snapshot, resolver).await?
             }
         };
         set_timeouts(&mut peer, timeouts);
-        if self.silence().is_some() {
+        if let Some(sockets) = sockets
+            && self.silence().is_some()
+        {
             sockets.prepare(&mut peer);
         }
         Ok(peer)
@@ -241,7 +260,7 @@ fn pick(
     })
 }
 
-fn millis(ms: u64) -> Duration {
+pub fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms.max(1))
 }
 

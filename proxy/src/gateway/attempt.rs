@@ -5,6 +5,7 @@
 
 use std::os::fd::RawFd;
 
+use bytes::Bytes;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
@@ -27,7 +28,9 @@ impl Gateway {
         let snapshot = ctx.snapshot.clone().ok_or(Cause::Internal)?;
         loop {
             let choice = ctx.choice.as_mut().ok_or(Cause::Internal)?;
-            match choice.peer(&snapshot, &self.resolver, &self.sockets).await {
+            // Where we make the exchange, the connection itself sees to its time-outs.
+            let sockets = (!ctx.plain).then_some(&self.sockets);
+            match choice.peer(&snapshot, &self.resolver, sockets).await {
                 Ok(mut peer) => {
                     if !ctx.marks.hop_by_hop {
                         // There is nothing that the engine would have to look for.
@@ -47,14 +50,42 @@ impl Gateway {
         }
     }
 
-    /// An attempt has its connection.
-    pub(super) fn connected(&self, ctx: &mut Ctx, fd: RawFd) {
+    /// The same for an attempt after the first.
+    pub(super) async fn following_peer(&self, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        self.next_peer(ctx).await.map_err(|cause| {
+            ctx.failure = Some(cause);
+            Error::new_up(ErrorType::ConnectError)
+        })
+    }
+
+    /// An attempt begins.
+    pub(super) fn attempt(ctx: &mut Ctx) {
+        let now = std::time::Instant::now();
+        ctx.upstream_started.get_or_insert(now);
+        ctx.attempt_started = Some(now);
+    }
+
+    /// It has its connection.
+    pub(super) fn connected(&self, ctx: &mut Ctx, reused: bool) {
+        // A kept connection was found at once.
+        ctx.connected = ctx.attempt_started;
+        if !reused {
+            let now = std::time::Instant::now();
+            ctx.connected = Some(now);
+            if let Some(began) = ctx.attempt_started {
+                self.metrics.latency.connect.observe((now - began).as_secs_f64());
+            }
+        }
+    }
+
+    /// The engine has this connection for it.
+    pub(super) fn watch(&self, ctx: &mut Ctx, fd: RawFd) {
         let silence = ctx.choice.as_ref().and_then(Choice::silence);
         ctx.watch = silence.and_then(|_| self.sockets.watch(fd));
     }
 
     /// A piece of the request passes, or its end: the first byte is awaited from there on.
-    pub(super) fn asked(ctx: &mut Ctx, end: bool) {
+    fn asked(ctx: &mut Ctx, end: bool) {
         ctx.asked |= end;
         let silence = ctx.choice.as_ref().and_then(Choice::silence);
         let (Some(watch), Some((first, idle))) = (&mut ctx.watch, silence) else { return };
@@ -65,14 +96,30 @@ impl Gateway {
         }
     }
 
-    /// A piece of a body came over HTTP/2. Fails when the body comes too slowly while nothing is
-    /// answered yet; `listener` sees to HTTP/1.
-    pub(super) fn hold_to_pace(
+    /// A piece of the request's body passes, or its end. Fails when that is more than may come, or
+    /// comes too slowly.
+    pub(super) fn take_piece(
         &self,
         session: &Session,
-        bytes: usize,
+        piece: Option<&Bytes>,
+        end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        Self::asked(ctx, end);
+        let length = piece.map_or(0, Bytes::len);
+        self.hold_to_pace(session, length, ctx)?;
+        ctx.bytes_in += length as u64;
+        let limit = ctx.application.as_ref().map_or(u64::MAX, |it| it.max_body_bytes);
+        if ctx.bytes_in > limit && !session.was_upgraded() {
+            ctx.failure = Some(Cause::BodyTooLarge { limit });
+            return Err(Error::new_down(ErrorType::HTTPStatus(413)));
+        }
+        Ok(())
+    }
+
+    /// A piece of a body came over HTTP/2. Fails when the body comes too slowly while nothing is
+    /// answered yet; `listener` sees to HTTP/1.
+    fn hold_to_pace(&self, session: &Session, bytes: usize, ctx: &mut Ctx) -> Result<()> {
         if ctx.asked || ctx.status != 0 || !session.as_downstream().is_http2() {
             return Ok(());
         }

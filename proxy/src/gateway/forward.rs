@@ -1,90 +1,182 @@
 //! What changes between the client's request and the upstream's, and between the upstream's
-//! response and the client's: credentials out, trusted headers in. Hop-by-hop fields are the
-//! engine's business.
+//! response and the client's: credentials out, trusted headers in. Where the engine writes the
+//! request, hop-by-hop fields are its business; where we do, they end here.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::names;
 use super::report::is_tls;
+use crate::admit::Admitted;
 use crate::admit::key::{self, Carrier};
 use crate::admit::request::{split_path, split_query};
 use crate::ctx::Ctx;
-use crate::denied::Cause;
 use crate::trace;
+use crate::upstream::Choice;
+
+/// Of a usual head, in bytes.
+const HEAD: usize = 1024;
 
 /// Longest end-user name that is recorded, in characters.
 const MAX_USER: usize = 256;
 
 /// Most fields that a request gets from us.
-const OURS: usize = 12;
+const OURS: usize = 13;
 
-/// Turns the client's head into what the upstream gets.
-pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
-    let (Some(admitted), Some(choice)) = (&ctx.admitted, &ctx.choice) else {
-        ctx.failure = Some(Cause::Internal);
-        return Error::e_explain(ErrorType::InternalError, "forwarding what was not admitted");
-    };
-    let base = choice.base();
-    let target = target(session.req_header(), base.map_or("", |it| &it.path), admitted.carrier);
+/// What decides about a request's head.
+struct Going<'a> {
+    session: &'a Session,
+    ctx: &'a Ctx,
+    admitted: &'a Admitted,
+    choice: &'a Choice,
+    told: trace::Told,
+}
 
+impl<'a> Going<'a> {
+    fn of(session: &'a Session, ctx: &'a Ctx) -> Result<Self> {
+        let (Some(admitted), Some(choice)) = (&ctx.admitted, &ctx.choice) else {
+            return Error::e_explain(ErrorType::InternalError, "forwarding what was not admitted");
+        };
+        Ok(Self { session, ctx, admitted, choice, told: trace::Told::of(ctx.trace.as_ref()) })
+    }
+
+    fn target(&self) -> Vec<u8> {
+        let base = self.choice.base().map_or("", |it| &it.path);
+        target(self.session.req_header(), base, self.admitted.carrier)
+    }
+
+    /// Does a field of the client's pass, unless we set it?
+    fn passes(&self, name: &str) -> bool {
+        match name {
+            "authorization" => self.admitted.carrier != Carrier::Bearer,
+            "x-api-key" => self.admitted.carrier != Carrier::ApiKeyHeader,
+            "traceparent" | "tracestate" => self.told.keeps(name),
+            _ => !(self.ctx.marks.untrusted && names::is_untrusted(name)),
+        }
+    }
+
+    /// What the upstream is told by us.
+    fn tell(&self, out: &mut impl Fields) {
+        let application = &self.admitted.application.names;
+        let key = &self.admitted.key;
+        out.field(&names::APP_ID, &application.application);
+        out.field(&names::WORKSPACE_ID, &application.workspace);
+        out.field(&names::ENVIRONMENT, &application.environment);
+        out.text(&names::KEY_ID, key.id.as_str());
+        out.text(&names::KEY_TYPE, key.kind.as_str());
+        out.field(&names::SCOPES, &key.scopes.header);
+        out.field(&names::REQUEST_ID, &self.ctx.id_field);
+        if let Some(parent) = &self.told.parent {
+            out.field(&names::TRACEPARENT, parent);
+        }
+        if let Some(client) = &self.ctx.client {
+            out.field(&names::FORWARDED_FOR, client);
+        }
+        let scheme = if is_tls(self.session) { "https" } else { "http" };
+        out.text(&names::FORWARDED_PROTO, scheme);
+        let client_host = client_host(self.session.req_header());
+        match (self.choice.base(), client_host) {
+            (_, Some(host)) if self.choice.preserve_host() => out.text(&HOST, host),
+            (Some(base), _) => out.field(&HOST, &base.authority),
+            (None, _) => out.text(&HOST, "echo"),
+        }
+        if let Some(host) = client_host {
+            out.text(&names::FORWARDED_HOST, host);
+        }
+    }
+}
+
+/// Takes one field after the other, in the place of what came with its name.
+trait Fields {
+    fn field(&mut self, name: &HeaderName, value: &HeaderValue);
+    fn text(&mut self, name: &HeaderName, value: &str);
+}
+
+impl Fields for HeaderMap {
+    fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.insert(name, value.clone());
+    }
+
+    fn text(&mut self, name: &HeaderName, value: &str) {
+        let value = HeaderValue::from_str(value).expect("it is a value by what it is of");
+        self.insert(name, value);
+    }
+}
+
+/// Lines of HTTP/1.
+impl Fields for Vec<u8> {
+    fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
+        line(self, name, value.as_bytes());
+    }
+
+    fn text(&mut self, name: &HeaderName, value: &str) {
+        line(self, name, value.as_bytes());
+    }
+}
+
+fn line(lines: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    lines.extend_from_slice(name.as_str().as_bytes());
+    lines.extend_from_slice(b": ");
+    lines.extend_from_slice(value);
+    lines.extend_from_slice(b"\r\n");
+}
+
+/// Turns the client's head into what the upstream gets, where the engine writes it.
+pub fn prepare(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    let going = Going::of(session, ctx)?;
     // Without the engine's record of how names were written: keeping it costs more than the fields.
     let nothing = http::Request::new(()).into_parts().0;
     let mut parts = Parts::from(std::mem::replace(request, RequestHeader::from(nothing)));
-    parts.uri = Uri::from_maybe_shared(target)
+    parts.uri = Uri::from_maybe_shared(Bytes::from(going.target()))
         .or_err(ErrorType::InternalError, "what was authorised is no target")?;
-    let client_host = client_host(session.req_header());
-    let headers = &mut parts.headers;
-    headers.reserve(OURS);
-
-    match admitted.carrier {
-        Carrier::Bearer => drop(headers.remove(AUTHORIZATION)),
-        Carrier::ApiKeyHeader => drop(headers.remove(&names::API_KEY)),
-        Carrier::Query => {}
-    }
-    if ctx.marks.untrusted {
-        names::remove(headers, names::is_untrusted);
-    }
-    trace::pass_on(ctx.trace.as_ref(), ctx.marks.trace, headers);
-
-    let application = &admitted.application.names;
-    let key = &admitted.key;
-    headers.insert(&names::APP_ID, application.application.clone());
-    headers.insert(&names::WORKSPACE_ID, application.workspace.clone());
-    headers.insert(&names::ENVIRONMENT, application.environment.clone());
-    let id = HeaderValue::from_str(key.id.as_str());
-    headers.insert(&names::KEY_ID, id.or_err(ErrorType::InternalError, "a key's id")?);
-    headers.insert(&names::KEY_TYPE, HeaderValue::from_static(key.kind.as_str()));
-    headers.insert(&names::SCOPES, key.scopes.header.clone());
-    headers.insert(&names::REQUEST_ID, ctx.id_field.clone());
-
-    if let Some(client) = &ctx.client {
-        headers.insert(&names::FORWARDED_FOR, client.clone());
-    }
-    let scheme = if is_tls(session) { "https" } else { "http" };
-    headers.insert(&names::FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    let host = match (base, &client_host) {
-        (_, Some(host)) if choice.preserve_host() => host.clone(),
-        (Some(base), _) => base.authority.clone(),
-        (None, _) => HeaderValue::from_static("echo"),
-    };
-    headers.insert(HOST, host);
-    if let Some(host) = client_host {
-        headers.insert(&names::FORWARDED_HOST, host);
-    }
+    names::remove(&mut parts.headers, |name| !going.passes(name));
+    parts.headers.reserve(OURS);
+    going.tell(&mut parts.headers);
     *request = RequestHeader::from(parts);
     Ok(())
 }
 
+/// Writes the head that an HTTP/1 upstream gets.
+pub fn head(session: &Session, ctx: &Ctx, chunked: bool, head: &mut Vec<u8>) -> Result<()> {
+    let going = Going::of(session, ctx)?;
+    let request = session.req_header();
+    let target = going.target();
+    if target.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f)) {
+        return Error::e_explain(ErrorType::InternalError, "what was authorised is no target");
+    }
+    head.reserve(HEAD);
+    head.extend_from_slice(request.method.as_str().as_bytes());
+    head.push(b' ');
+    head.extend_from_slice(&target);
+    head.extend_from_slice(b" HTTP/1.1\r\n");
+    for (name, value) in &request.headers {
+        let ends_here = ctx.marks.hop_by_hop && names::is_hop_by_hop(name.as_str());
+        if !ends_here && !is_told(name) && going.passes(name.as_str()) {
+            line(head, name, value.as_bytes());
+        }
+    }
+    going.tell(head);
+    if chunked {
+        head.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Is it told by us, whatever came? Names that are [`names::is_ours`] don't pass anyway.
+fn is_told(name: &HeaderName) -> bool {
+    [&HOST, &names::FORWARDED_FOR, &names::FORWARDED_HOST, &names::FORWARDED_PROTO].contains(&name)
+}
+
 /// `{base path}{path}?{query}`, of the very bytes that were authorised.
-fn target(request: &RequestHeader, base: &str, carrier: Carrier) -> Bytes {
+fn target(request: &RequestHeader, base: &str, carrier: Carrier) -> Vec<u8> {
     let whole = std::str::from_utf8(request.raw_path()).unwrap_or("/");
     let (path, query) = split_query(whole);
     let (_, path) = split_path(path);
@@ -99,15 +191,13 @@ fn target(request: &RequestHeader, base: &str, carrier: Carrier) -> Bytes {
         target.push(b'?');
         target.extend_from_slice(query.as_bytes());
     }
-    target.into()
+    target
 }
 
-fn client_host(request: &RequestHeader) -> Option<HeaderValue> {
-    request
-        .headers
-        .get(HOST)
-        .cloned()
-        .or_else(|| request.uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok()))
+/// What the client called us. Admission has let only visible ASCII pass.
+fn client_host(request: &RequestHeader) -> Option<&str> {
+    let field = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    field.or_else(|| request.uri.authority().map(http::uri::Authority::as_str))
 }
 
 /// Takes out of a response what is between the upstream and us, and reads the end user from it.
@@ -179,7 +269,7 @@ mod tests {
             ("/v1/app_1/u?key=s", "", Carrier::Bearer, "/u?key=s"),
             ("/v1/app_1/u?", "", Carrier::Bearer, "/u?"),
         ] {
-            assert_eq!(target(&request(from), base, carrier), to, "{from}");
+            assert_eq!(target(&request(from), base, carrier), to.as_bytes(), "{from}");
         }
     }
 }

@@ -12,7 +12,7 @@ pub static KEY_TYPE: HeaderName = HeaderName::from_static("x-authsome-key-type")
 pub static SCOPES: HeaderName = HeaderName::from_static("x-authsome-scopes");
 pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-authsome-request-id");
 
-pub static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 pub static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -41,21 +41,29 @@ impl Marks {
         for name in headers.keys() {
             match name.as_str() {
                 "traceparent" | "tracestate" => marks.trace = true,
-                "connection"
-                | "keep-alive"
-                | "proxy-connection"
-                | "proxy-authenticate"
-                | "proxy-authorization"
-                | "te"
-                | "trailer"
-                | "transfer-encoding"
-                | "upgrade"
-                | "http2-settings" => marks.hop_by_hop = true,
+                name if is_hop_by_hop(name) => marks.hop_by_hop = true,
                 name => marks.untrusted |= is_untrusted(name),
             }
         }
         marks
     }
+}
+
+/// Is it for one connection only (RFC 9110, section 7.6.1)?
+pub fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
 }
 
 /// May only we set it? Some servers read `_` as `-`, so that spelling counts as well.

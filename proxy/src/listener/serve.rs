@@ -24,7 +24,7 @@ use super::transport::Transport;
 use crate::config::Connections;
 use crate::gateway::Gateway;
 use crate::tls::Tls;
-use crate::upstream::MAX_ATTEMPTS;
+use crate::upstream::{MAX_ATTEMPTS, MAX_IDLE};
 
 /// Decoded header list of one HTTP/2 request.
 const H2_HEADER_LIST: u32 = 16 * 1024;
@@ -35,14 +35,10 @@ const H2_STREAMS: u32 = 32;
 /// Of an answer that its client does not read, in bytes. The engine's own would be 400 KiB.
 const H2_SEND_BUFFER: usize = 16 * 1024;
 
-/// Idle connections to upstreams that are kept at most, over all of them. The engine's own would be
-/// 128: with more requests at once than that, connections would be made and closed all the time.
-const IDLE_UPSTREAM: usize = 4_096;
-
 pub fn engine(gateway: Gateway, config: &Connections) -> HttpProxy<Gateway> {
     let conf = ServerConf {
         max_retries: MAX_ATTEMPTS + 1,
-        upstream_keepalive_pool_size: IDLE_UPSTREAM,
+        upstream_keepalive_pool_size: MAX_IDLE,
         ..ServerConf::default()
     };
     let mut engine = pingora::proxy::http_proxy(&Arc::new(conf), gateway);
