@@ -53,7 +53,7 @@ impl Told {
     /// As it is with these subjects now; each may come more than once.
     pub async fn among<'a>(tx: &mut Tx, subjects: impl Iterator<Item = &'a str>) -> Result<Self> {
         let mut lines: Vec<&str> = subjects.filter(|subject| is_line(subject)).collect();
-        lines.sort();
+        lines.sort_unstable();
         lines.dedup();
         Ok(Self(keys::lines_with_quota(tx, lines).await?))
     }
