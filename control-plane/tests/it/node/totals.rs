@@ -60,9 +60,9 @@ fn sorted(mut totals: Vec<Total>) -> Vec<Total> {
 /// The next totals that are told.
 async fn told(stream: &mut Stream) -> Vec<Total> {
     loop {
-        match stream.next_of_any().await.expect("the stream goes on") {
-            Frame::Totals { totals } => return sorted(totals),
-            _ => continue,
+        let frame = stream.next_of_any().await.expect("the stream goes on");
+        if let Frame::Totals { totals } = frame {
+            return sorted(totals);
         }
     }
 }
