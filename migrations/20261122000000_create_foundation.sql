@@ -176,6 +176,9 @@ create table keys (
 create index keys_application on keys (application_id);
 -- Holds all that a page far down a list is found by.
 create index keys_listed on keys (application_id, created_at, id) where revoked_at is null;
+-- Which lines hold a quota; few do.
+create index keys_quota on keys (bucket_id)
+    where (settings ->> 'quota') is not null and revoked_at is null;
 
 -- How many of an application's keys are not revoked.
 create table key_counts (
@@ -264,10 +267,13 @@ create table usage_totals (
     errors bigint not null,
     bytes_in bigint not null,
     bytes_out bigint not null,
+    -- Proxies are told of it: a workspace's, an application's, or that of a line that held a quota
+    -- when it was last used.
+    told boolean not null,
     updated_at timestamptz not null,
     primary key (subject, period)
 );
-create index usage_totals_updated on usage_totals (updated_at);
+create index usage_totals_told on usage_totals (period, updated_at) where told = true;
 
 create table usage_users (
     application_id text not null,

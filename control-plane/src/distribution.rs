@@ -2,13 +2,16 @@
 //! deltas that each proxy resumes from its own revision. What a proxy has applied: `proxies`.
 
 mod stream;
+mod used;
 
+use authsome_shared::clock::period_of;
 use authsome_shared::id::PlatformId;
 use authsome_shared::snapshot::Change;
 use authsome_shared::snapshot::encoding::{Header, encode};
 
 use crate::db::Tx;
 use crate::error::{Error, Result};
+use crate::metering::totals;
 use crate::{applications, keys, platform, workspaces};
 pub use stream::{Follower, Subscription};
 
@@ -24,6 +27,9 @@ pub struct Snapshot {
 pub async fn snapshot(tx: &mut Tx) -> Result<Snapshot> {
     let (platform, revision) = platform::head(tx).await?;
     let mut changes = vec![Change::Settings(platform::settings(tx).await?)];
+    // Before the quotas: what was used is known when they begin to hold.
+    let used = totals::told(tx, &period_of(tx.now()), None).await?;
+    changes.extend(used.into_iter().map(Change::Used));
     changes.extend(workspaces::for_snapshot(tx).await?.into_iter().map(Change::Workspace));
     let applications = applications::for_snapshot(tx).await?;
     changes.extend(applications.into_iter().map(Box::new).map(Change::Application));

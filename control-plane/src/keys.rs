@@ -23,7 +23,7 @@ use crate::error::{Checks, Error, Result};
 use crate::events::{self, EventType, Subject};
 use crate::page::{Page, PageParams};
 use crate::{merge, revisions};
-pub use store::{count, public_keys_of, touch};
+pub use store::{count, lines_with_quota, public_keys_of, touch};
 
 const MAX_SCOPES: usize = 100;
 const MAX_NETWORKS: usize = 100;

@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod quantities;
 pub mod reconciliation;
 pub mod retention;
+mod routes;
 pub mod series;
 pub mod storage;
 mod summary;

@@ -56,7 +56,7 @@ impl Ledger {
     ) -> anyhow::Result<(Self, Cursor)> {
         let cursor = Cursor::load(dir);
         if !counted {
-            quotas.restore(&cursor.totals);
+            quotas.confirm(&cursor.totals);
         }
         let (journal, damaged) = Journal::open(dir, config, &cursor)?;
         if damaged > 0 {

@@ -179,6 +179,7 @@ impl Snapshot {
             Change::RemoveWorkspace(id) => self.remove_workspace(&id),
             Change::RemoveApplication(id) => self.remove_application(&id),
             Change::RemoveKey(id) => self.remove_key(&id),
+            Change::Used(total) => quotas.begin(total),
         }
     }
 

@@ -37,7 +37,7 @@ pub enum Frame {
     Delta { revision: u64, changes: Vec<serde_json::Value> },
     /// How many proxies share the rate limits, this one included; sent first, and when it changes.
     Fleet { proxies: u32 },
-    /// New totals of subjects that have a quota.
+    /// New totals of workspaces, applications, and lines of keys that hold a quota.
     Totals { totals: Vec<Total> },
     /// The control plane is alive and its log stands at this revision.
     Ping { revision: u64 },

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::api_key::{KeyDigest, KeyType};
 use crate::id::{ApplicationId, KeyId, WorkspaceId};
 use crate::route::RoutePattern;
+use crate::usage::Total;
 
 /// One entity set or removed. Applying is idempotent; a later change of one entity wins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub enum Change {
     RemoveWorkspace(WorkspaceId),
     RemoveApplication(ApplicationId),
     RemoveKey(KeyId),
+    /// What has been used of a quota that comes after it: whoever did not count it until now begins
+    /// there.
+    Used(Total),
 }
 
 /// What holds for the whole platform.

@@ -75,6 +75,7 @@ pub struct Total {
 pub struct Applied {
     /// Everything of this epoch up to and including this sequence number is applied for good.
     pub watermark: u64,
-    /// The totals of every subject that the batch's records touch.
+    /// The totals of what the batch's records touch: workspaces, applications, and those lines of keys
+    /// that hold a quota.
     pub totals: Vec<Total>,
 }

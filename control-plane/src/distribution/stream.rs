@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::used;
 use crate::app::App;
 use crate::db::Topic;
 use crate::error::Result;
@@ -28,7 +29,8 @@ const PING: Duration = Duration::from_secs(1);
 const TOTALS_PAUSE: Duration = Duration::from_millis(250);
 /// Totals are looked for this far back, since transactions commit out of the order of their times.
 const TOTALS_OVERLAP: TimeDelta = TimeDelta::seconds(10);
-const TOTALS_CHUNK: usize = 2_000;
+/// Totals in a frame: so few that reading it holds nobody up.
+const TOTALS_CHUNK: usize = 200;
 
 /// What a proxy says when it opens its stream.
 #[derive(Debug, Clone)]
@@ -181,7 +183,8 @@ impl Follower {
         loop {
             revisions.borrow_and_update();
             let mut tx = self.app.db.read().await?;
-            let entries = revisions::after(&mut tx, self.subscription.revision, CHUNK).await?;
+            let mut entries = revisions::after(&mut tx, self.subscription.revision, CHUNK).await?;
+            used::add(&mut tx, &mut entries).await?;
             drop(tx);
             if entries.is_empty() {
                 return Ok(Ok(()));
@@ -221,7 +224,7 @@ impl Follower {
         if since.is_some() && proxies::connected(&mut tx).await?.len() < 2 {
             return Ok(Ok(()));
         }
-        let changed = totals::changed(&mut tx, &period_of(now), since).await?;
+        let changed = totals::told(&mut tx, &period_of(now), since).await?;
         drop(tx);
         self.totals_sent = Some(now);
         for chunk in changed.chunks(TOTALS_CHUNK) {

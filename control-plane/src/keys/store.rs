@@ -1,6 +1,6 @@
 //! The keys' SQL. A key *stands* while it is not revoked, expired or not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use authsome_shared::api_key::KeyType;
 use authsome_shared::id::{ApplicationId, KeyId, WorkspaceId};
@@ -163,6 +163,19 @@ pub async fn public_keys_of(
     )?;
     // Later rows are older ones and win.
     Ok(rows.into_iter().collect())
+}
+
+/// Of lines of rotations, each by its first key, those that hold a quota: any of its keys may carry
+/// it.
+pub async fn lines_with_quota(tx: &mut Tx, lines: Vec<&str>) -> Result<HashSet<String>> {
+    let rows: Vec<(String,)> = Rows::new([("line", Column::Text(lines))])
+        .fetch_all(
+            tx,
+            "select distinct bucket_id from {rows} join keys on keys.bucket_id = given.line \
+             where (settings ->> 'quota') is not null and revoked_at is null",
+        )
+        .await?;
+    Ok(rows.into_iter().map(|(line,)| line).collect())
 }
 
 /// Notes when keys were last used; never moves a time back, and writes none for less than a minute.

@@ -16,18 +16,15 @@ use serde::de::value::{Error as Never, StrDeserializer};
 
 use super::batch::Batch;
 use super::late::Touched;
+use super::routes::{self, MINUTES, Routes};
 use super::series::{self, Sample, Step};
 use super::summary::Summary;
-use super::totals::{self, Increment};
+use super::totals::{self, Increment, Told};
 use super::usage::Period;
 use super::{threshold, users};
-use crate::db::rows::{Column, Rows};
 use crate::db::{Topic, Tx};
 use crate::error::Result;
 use crate::{execute, fetch_one, keys};
-
-/// Request units of a subject and a period.
-type Used = HashMap<(String, String), i64>;
 
 /// Applies what of the batches is new, and answers each in its place. The answers' totals cover the
 /// whole of a batch either way, so that a proxy that never saw the first answer learns as much from
@@ -62,34 +59,36 @@ pub async fn apply(tx: &mut Tx, batches: &[Batch]) -> Result<Vec<Applied>> {
             advance_watermark(tx, node, epoch, applied).await?;
         }
     }
-    let mut used = Sums::of(new.iter().map(AsRef::as_ref)).store(tx).await?;
+    let all = || batches.iter().flat_map(|batch| &batch.summary.totals);
+    let told = Told::among(tx, all().map(|total| total.subject.as_str())).await?;
+    Sums::of(new.iter().map(AsRef::as_ref)).store(tx, &told).await?;
     if !new.is_empty() {
         tx.wake(Topic::Usage);
     }
-    let asked = batches.iter().flat_map(|batch| &batch.summary.totals);
-    let asked = asked.map(|total| (total.subject.clone(), total.period.clone()));
-    let missing: BTreeSet<(String, String)> =
-        asked.filter(|subject| !used.contains_key(subject)).collect();
-    used.extend(totals::used_by(tx, &missing).await?);
+    let subjects = all().filter(|total| told.contains(&total.subject));
+    let subjects: BTreeSet<(&str, &str)> =
+        subjects.map(|total| (total.subject.as_str(), total.period.as_str())).collect();
+    let used = totals::used_by(tx, &subjects).await?;
     Ok(batches
         .iter()
         .zip(watermarks)
-        .map(|(batch, watermark)| Applied { watermark, totals: answer(&batch.summary, &used) })
+        .map(|(batch, watermark)| Applied {
+            watermark,
+            totals: answer(&batch.summary, &told, &used),
+        })
         .collect())
 }
 
-/// The totals as they stand of everything that a batch touches.
-fn answer(summary: &Summary, used: &Used) -> Vec<Total> {
-    summary
-        .totals
-        .iter()
-        .map(|total| {
-            let subject = (total.subject.clone(), total.period.clone());
-            let used = used.get(&subject).copied().unwrap_or_default().unsigned_abs();
-            let (subject, period) = subject;
-            Total { subject, period, used, applied: total.increment.units.unsigned_abs() }
-        })
-        .collect()
+/// The totals as they stand of what a batch touches, where proxies are told of it.
+fn answer(summary: &Summary, told: &Told, used: &HashMap<(String, String), u64>) -> Vec<Total> {
+    let told = summary.totals.iter().filter(|total| told.contains(&total.subject));
+    told.map(|total| {
+        let subject = (total.subject.clone(), total.period.clone());
+        let used = used.get(&subject).copied().unwrap_or_default();
+        let (subject, period) = subject;
+        Total { subject, period, used, applied: total.increment.units.unsigned_abs() }
+    })
+    .collect()
 }
 
 /// The watermark, held against a parallel batch of the same epoch until the transaction ends.
@@ -145,16 +144,13 @@ async fn record_gap(
     Ok(())
 }
 
-/// An application's minute and route.
-type RouteKey<'a> = (&'a str, DateTime<Utc>, &'a str);
-
 /// All that is new, each row once. Ordered maps: rows are always touched in the same order, so that
 /// parallel transactions can't deadlock.
 #[derive(Default)]
 struct Sums<'a> {
     /// By subject and period, with their workspace.
     totals: BTreeMap<(&'a str, &'a str), (&'a str, Increment)>,
-    routes: BTreeMap<RouteKey<'a>, (&'a str, Increment)>,
+    routes: Routes<'a>,
     series: BTreeMap<(&'a str, Step, DateTime<Utc>), Sample>,
     users: users::Seen<'a>,
     last_used: BTreeMap<&'a str, DateTime<Utc>>,
@@ -190,11 +186,11 @@ impl<'a> Sums<'a> {
         sums
     }
 
-    /// Adds them to the tables; answers the totals that they come to.
-    async fn store(self, tx: &mut Tx) -> Result<Used> {
+    /// Adds them to the tables.
+    async fn store(self, tx: &mut Tx, told: &Told) -> Result<()> {
         // First: the workspaces' rows, which are among them, are held from here on.
-        let used = totals::add_all(tx, &self.totals).await?;
-        add_routes(tx, &self.routes).await?;
+        totals::add_all(tx, &self.totals, told).await?;
+        routes::add(tx, MINUTES, &self.routes).await?;
         series::add_all(tx, &self.series).await?;
         for ((workspace, period), users) in users::add(tx, &self.users).await? {
             threshold::add_users(tx, &id(&workspace), &period, users).await?;
@@ -211,44 +207,11 @@ impl<'a> Sums<'a> {
         }
         touched.note(tx).await?;
         // Last: whoever changes a key waits for it from here on.
-        keys::touch(tx, &self.last_used).await?;
-        Ok(used)
+        keys::touch(tx, &self.last_used).await
     }
 }
 
 /// Any text is one: proxies may tell of what no longer exists.
 fn id(text: &str) -> WorkspaceId {
     WorkspaceId::deserialize(StrDeserializer::<Never>::new(text)).expect("an id is a text")
-}
-
-async fn add_routes(tx: &mut Tx, routes: &BTreeMap<RouteKey<'_>, (&str, Increment)>) -> Result<()> {
-    let count = |of: fn(&Increment) -> i64| {
-        Column::Integer(routes.values().map(|(_, increment)| of(increment)).collect())
-    };
-    let rows = Rows::new([
-        ("application_id", Column::Text(routes.keys().map(|key| key.0).collect())),
-        ("minute", Column::Time(routes.keys().map(|key| key.1).collect())),
-        ("route", Column::Text(routes.keys().map(|key| key.2).collect())),
-        ("workspace_id", Column::Text(routes.values().map(|value| value.0).collect())),
-        ("requests", count(|it| it.requests)),
-        ("units", count(|it| it.units)),
-        ("errors", count(|it| it.errors)),
-        ("bytes_in", count(|it| it.bytes_in)),
-        ("bytes_out", count(|it| it.bytes_out)),
-    ]);
-    rows.execute(
-        tx,
-        "insert into usage_minutes (application_id, minute, route, workspace_id, requests, units, \
-         errors, bytes_in, bytes_out) \
-         select application_id, minute, route, workspace_id, requests, units, errors, bytes_in, \
-         bytes_out from {rows} where true \
-         on conflict (application_id, minute, route) do update set \
-         requests = usage_minutes.requests + excluded.requests, \
-         units = usage_minutes.units + excluded.units, \
-         errors = usage_minutes.errors + excluded.errors, \
-         bytes_in = usage_minutes.bytes_in + excluded.bytes_in, \
-         bytes_out = usage_minutes.bytes_out + excluded.bytes_out",
-    )
-    .await?;
-    Ok(())
 }

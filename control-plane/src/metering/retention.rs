@@ -5,15 +5,13 @@
 //! transaction that adds it to its hour, so that a crash, a second run or a second replica changes
 //! no sum; a record that comes late is moved by the next run.
 
-use std::collections::BTreeMap;
-
 use authsome_shared::id::{ApplicationId, WorkspaceId};
 use chrono::{DateTime, Utc};
 
+use super::routes::{self, HOURS, Routes};
 use super::series::Step;
 use super::totals::Increment;
 use crate::db::Tx;
-use crate::db::rows::{Column, Rows};
 use crate::error::Result;
 use crate::{execute, fetch_all};
 
@@ -41,41 +39,14 @@ pub async fn compact(tx: &mut Tx, before: DateTime<Utc>, limit: i64) -> Result<u
         .bind(before)
         .bind(limit)
     )?;
-    let mut hours = BTreeMap::new();
+    let mut hours = Routes::new();
     for row in &rows {
         let hour = Step::Hour.start_of(row.minute);
         let key = (row.application_id.as_str(), hour, row.route.as_str());
         let sum = hours.entry(key).or_insert((row.workspace_id.as_str(), Increment::default()));
         sum.1.add(row.usage);
     }
-    let count = |of: fn(&Increment) -> i64| {
-        Column::Integer(hours.values().map(|(_, usage)| of(usage)).collect())
-    };
-    let sums = Rows::new([
-        ("application_id", Column::Text(hours.keys().map(|key| key.0).collect())),
-        ("hour", Column::Time(hours.keys().map(|key| key.1).collect())),
-        ("route", Column::Text(hours.keys().map(|key| key.2).collect())),
-        ("workspace_id", Column::Text(hours.values().map(|value| value.0).collect())),
-        ("requests", count(|it| it.requests)),
-        ("units", count(|it| it.units)),
-        ("errors", count(|it| it.errors)),
-        ("bytes_in", count(|it| it.bytes_in)),
-        ("bytes_out", count(|it| it.bytes_out)),
-    ]);
-    sums.execute(
-        tx,
-        "insert into usage_hours (application_id, hour, route, workspace_id, requests, units, \
-         errors, bytes_in, bytes_out) \
-         select application_id, hour, route, workspace_id, requests, units, errors, bytes_in, \
-         bytes_out from {rows} where true \
-         on conflict (application_id, hour, route) do update set \
-         requests = usage_hours.requests + excluded.requests, \
-         units = usage_hours.units + excluded.units, \
-         errors = usage_hours.errors + excluded.errors, \
-         bytes_in = usage_hours.bytes_in + excluded.bytes_in, \
-         bytes_out = usage_hours.bytes_out + excluded.bytes_out",
-    )
-    .await?;
+    routes::add(tx, HOURS, &hours).await?;
     Ok(rows.len() as u64)
 }
 

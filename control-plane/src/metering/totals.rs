@@ -1,8 +1,9 @@
 //! Totals per calendar month of a workspace, an application or a line of keys: what quotas, usage
 //! and invoices rest on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use authsome_shared::id::KeyId;
 use authsome_shared::usage::Total;
 use chrono::{DateTime, Utc};
 
@@ -10,7 +11,7 @@ use super::batch::Record;
 use crate::db::Tx;
 use crate::db::rows::{Column, Rows};
 use crate::error::Result;
-use crate::{fetch_all, fetch_optional};
+use crate::{fetch_all, fetch_optional, keys};
 
 /// What a number of records add up to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
@@ -43,19 +44,40 @@ impl Increment {
     }
 }
 
-/// Request units of a subject and a period.
-type Used = ((String, String), i64);
+/// Of which subjects proxies are told: workspaces, applications, and lines of keys that hold a
+/// quota. There may be a million of other keys.
+#[derive(Debug)]
+pub struct Told(HashSet<String>);
 
-/// Adds to months, by subject and period, with the workspace of each; answers what their request
-/// units come to.
+impl Told {
+    /// As it is with these subjects now; each may come more than once.
+    pub async fn among<'a>(tx: &mut Tx, subjects: impl Iterator<Item = &'a str>) -> Result<Self> {
+        let mut lines: Vec<&str> = subjects.filter(|subject| is_line(subject)).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        Ok(Self(keys::lines_with_quota(tx, lines).await?))
+    }
+
+    pub fn contains(&self, subject: &str) -> bool {
+        !is_line(subject) || self.0.contains(subject)
+    }
+}
+
+fn is_line(subject: &str) -> bool {
+    subject.starts_with(KeyId::PREFIX)
+}
+
+/// Adds to months, by subject and period, with the workspace of each.
 pub async fn add_all(
     tx: &mut Tx,
     totals: &BTreeMap<(&str, &str), (&str, Increment)>,
-) -> Result<HashMap<(String, String), i64>> {
+    told: &Told,
+) -> Result<()> {
     let now = tx.now();
     let count = |of: fn(&Increment) -> i64| {
         Column::Integer(totals.values().map(|(_, increment)| of(increment)).collect())
     };
+    let told = totals.keys().map(|key| told.contains(key.0).into()).collect();
     let rows = Rows::new([
         ("subject", Column::Text(totals.keys().map(|key| key.0).collect())),
         ("period", Column::Text(totals.keys().map(|key| key.1).collect())),
@@ -65,33 +87,35 @@ pub async fn add_all(
         ("errors", count(|it| it.errors)),
         ("bytes_in", count(|it| it.bytes_in)),
         ("bytes_out", count(|it| it.bytes_out)),
+        ("told", Column::Integer(told)),
         ("updated_at", Column::Time(vec![now; totals.len()])),
     ]);
-    let used: Vec<(String, String, i64)> = rows
-        .fetch_all(
-            tx,
-            "insert into usage_totals (subject, period, workspace_id, requests, units, errors, \
-             bytes_in, bytes_out, updated_at) \
-             select subject, period, workspace_id, requests, units, errors, bytes_in, bytes_out, \
-             updated_at from {rows} where true \
-             on conflict (subject, period) do update set \
-             requests = usage_totals.requests + excluded.requests, \
-             units = usage_totals.units + excluded.units, \
-             errors = usage_totals.errors + excluded.errors, \
-             bytes_in = usage_totals.bytes_in + excluded.bytes_in, \
-             bytes_out = usage_totals.bytes_out + excluded.bytes_out, \
-             updated_at = excluded.updated_at \
-             returning subject, period, units",
-        )
-        .await?;
-    Ok(used.into_iter().map(|(subject, period, units)| ((subject, period), units)).collect())
+    rows.execute(
+        tx,
+        "insert into usage_totals (subject, period, workspace_id, requests, units, errors, \
+         bytes_in, bytes_out, told, updated_at) \
+         select subject, period, workspace_id, requests, units, errors, bytes_in, bytes_out, \
+         told = 1, updated_at from {rows} where true \
+         on conflict (subject, period) do update set \
+         requests = usage_totals.requests + excluded.requests, \
+         units = usage_totals.units + excluded.units, \
+         errors = usage_totals.errors + excluded.errors, \
+         bytes_in = usage_totals.bytes_in + excluded.bytes_in, \
+         bytes_out = usage_totals.bytes_out + excluded.bytes_out, \
+         told = excluded.told, updated_at = excluded.updated_at",
+    )
+    .await?;
+    Ok(())
 }
 
 /// The request units of subjects and periods that have any.
-pub async fn used_by(tx: &mut Tx, of: &BTreeSet<(String, String)>) -> Result<Vec<Used>> {
+pub async fn used_by(
+    tx: &mut Tx,
+    of: &BTreeSet<(&str, &str)>,
+) -> Result<HashMap<(String, String), u64>> {
     let rows = Rows::new([
-        ("subject", Column::Text(of.iter().map(|(subject, _)| subject.as_str()).collect())),
-        ("period", Column::Text(of.iter().map(|(_, period)| period.as_str()).collect())),
+        ("subject", Column::Text(of.iter().map(|(subject, _)| *subject).collect())),
+        ("period", Column::Text(of.iter().map(|(_, period)| *period).collect())),
     ]);
     let used: Vec<(String, String, i64)> = rows
         .fetch_all(
@@ -101,7 +125,8 @@ pub async fn used_by(tx: &mut Tx, of: &BTreeSet<(String, String)>) -> Result<Vec
              and usage_totals.period = given.period",
         )
         .await?;
-    Ok(used.into_iter().map(|(subject, period, units)| ((subject, period), units)).collect())
+    let used = used.into_iter();
+    Ok(used.map(|(subject, period, used)| ((subject, period), used.unsigned_abs())).collect())
 }
 
 /// A subject's month; zeros when nothing was counted.
@@ -118,27 +143,37 @@ pub async fn of(tx: &mut Tx, subject: &str, period: &str) -> Result<Increment> {
     Ok(row.unwrap_or_default())
 }
 
-/// The month's totals that changed since an instant; all of them when there is none.
-pub async fn changed(
-    tx: &mut Tx,
-    period: &str,
-    since: Option<DateTime<Utc>>,
-) -> Result<Vec<Total>> {
-    let rows: Vec<(String, i64)> = fetch_all!(
-        tx,
-        sqlx::query_as(
-            "select subject, units from usage_totals where period = $1 and updated_at >= $2"
-        )
-        .bind(period)
-        .bind(since.unwrap_or(DateTime::UNIX_EPOCH))
-    )?;
-    Ok(rows
-        .into_iter()
-        .map(|(subject, units)| Total {
-            subject,
-            period: period.to_owned(),
-            used: units.unsigned_abs(),
-            applied: 0,
-        })
-        .collect())
+/// The month's totals that proxies are told of: those that changed since an instant, and all when
+/// there is none.
+pub async fn told(tx: &mut Tx, period: &str, since: Option<DateTime<Utc>>) -> Result<Vec<Total>> {
+    let rows: Vec<(String, i64)> = match since {
+        Some(since) => fetch_all!(
+            tx,
+            sqlx::query_as(
+                "select subject, units from usage_totals \
+                 where period = $1 and told = true and updated_at >= $2"
+            )
+            .bind(period)
+            .bind(since)
+        )?,
+        // Quotas that were set after the last use are among them, too.
+        None => fetch_all!(
+            tx,
+            sqlx::query_as(
+                "select subject, units from usage_totals where period = $1 and told = true \
+                 union \
+                 select subject, units from keys \
+                 join usage_totals on subject = bucket_id and period = $1 \
+                 where (settings ->> 'quota') is not null and revoked_at is null"
+            )
+            .bind(period)
+        )?,
+    };
+    let total = |(subject, units): (String, i64)| Total {
+        subject,
+        period: period.to_owned(),
+        used: units.unsigned_abs(),
+        applied: 0,
+    };
+    Ok(rows.into_iter().map(total).collect())
 }

@@ -6,4 +6,5 @@ mod logs;
 mod snapshot;
 mod stream;
 mod token;
+mod totals;
 mod usage;

@@ -15,7 +15,7 @@ pub use app::{PASSWORD, TestApp, within};
 pub use billing::last_month;
 pub use client::{Client, Response, fields, text};
 pub use dns::NameServer;
-pub use proxy::{FakeProxy, Record};
+pub use proxy::{FakeProxy, Record, Stream};
 pub use receiver::{Received, Receiver};
 pub use stripe::Collecting;
 pub use upstream::Upstream;

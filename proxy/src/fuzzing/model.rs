@@ -57,6 +57,7 @@ impl Model {
             Change::RemoveWorkspace(id) => self.workspaces.retain(|other| other.id != *id),
             Change::RemoveApplication(id) => self.applications.retain(|other| other.id != *id),
             Change::RemoveKey(id) => self.keys.retain(|other| other.id != *id),
+            Change::Used(_) => {}
         }
     }
 

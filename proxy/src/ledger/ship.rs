@@ -139,15 +139,9 @@ impl Shipper {
         let _turn = self.turn.lock().await;
         let this = self.clone();
         let Some((batch, body)) = apart(move || this.next()).await? else { return Ok(false) };
-        let applied = self.client.usage(body).await?;
-        anyhow::ensure!(
-            applied.watermark + 1 >= batch.first,
-            "the control plane confirmed {} and so lacks records that it had confirmed before {}",
-            applied.watermark,
-            batch.first
-        );
+        let answer = self.client.usage(body).await?;
         let this = self.clone();
-        apart(move || this.confirm(&batch, &applied)).await?;
+        apart(move || this.confirm(&batch, &answer)).await?;
         self.ledger.metrics.ledger.batches.inc();
         Ok(true)
     }
@@ -180,7 +174,14 @@ impl Shipper {
         Ok(body)
     }
 
-    fn confirm(&self, batch: &Batch, applied: &Applied) -> anyhow::Result<()> {
+    fn confirm(&self, batch: &Batch, answer: &[u8]) -> anyhow::Result<()> {
+        let applied: Applied = serde_json::from_slice(answer).context("an unreadable answer")?;
+        anyhow::ensure!(
+            applied.watermark + 1 >= batch.first,
+            "the control plane confirmed {} and so lacks records that it had confirmed before {}",
+            applied.watermark,
+            batch.first
+        );
         self.quotas.confirm(&applied.totals);
         let watermark = applied.watermark.min(batch.last());
         self.state.lock().cursor.confirmed.insert(batch.epoch.clone(), watermark);
@@ -226,8 +227,8 @@ impl Shipper {
     }
 }
 
-/// Reading and writing files is not for threads that serve requests: thousands of records at once
-/// would hold them up for milliseconds.
+/// Reading and writing files, and large answers, are not for threads that serve requests: thousands
+/// of records at once would hold them up for milliseconds.
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use authsome_shared::id::KeyId;
 use authsome_shared::usage::{Total, UsageRecord};
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use parking_lot::{Mutex, RwLock};
@@ -168,6 +167,11 @@ pub struct Count {
     pub confirmed: Option<(String, u64)>,
 }
 
+/// Does anybody hold the quota that it counts?
+fn is_held(counter: &Arc<Counter>) -> bool {
+    Arc::strong_count(counter) > 1
+}
+
 /// The counters of every subject that has a quota or was spoken of; they outlive snapshots.
 #[derive(Debug, Default)]
 pub struct Quotas {
@@ -183,27 +187,22 @@ impl Quotas {
         self.counters.write().entry(subject.to_owned()).or_default().clone()
     }
 
-    /// Learns totals from the control plane. Unreadable periods are ignored, and so are keys that
-    /// nobody holds a quota for: there may be a million of them.
+    /// Learns totals from the control plane, or those that an earlier run kept. Unreadable periods
+    /// are ignored. A line of keys may be told of before the quota that it has got.
     pub fn confirm(&self, totals: &[Total]) {
         for total in totals {
             let Some(month) = Month::parse(&total.period) else { continue };
-            let known = self.counters.read().get(&total.subject).cloned();
-            let counter = match known {
-                Some(counter) => counter,
-                None if total.subject.starts_with(KeyId::PREFIX) => continue,
-                None => self.counter(&total.subject),
-            };
-            counter.confirm(month, total.used, total.applied);
+            self.counter(&total.subject).confirm(month, total.used, total.applied);
         }
     }
 
-    /// Takes up the totals that an earlier run kept.
-    pub fn restore(&self, totals: &[Total]) {
-        for total in totals {
-            self.counter(&total.subject);
+    /// Learns where to begin with a quota that is new here. Of one that counts already this would
+    /// count twice what is under way, until that is confirmed.
+    pub fn begin(&self, total: Total) {
+        let held = self.counters.read().get(&total.subject).is_some_and(is_held);
+        if !held {
+            self.confirm(&[total]);
         }
-        self.confirm(totals);
     }
 
     /// All that is known, for the process that takes over.
@@ -249,7 +248,7 @@ impl Quotas {
         let mut counters = self.counters.write();
         let mut totals = Vec::new();
         counters.retain(|subject, counter| {
-            let held = Arc::strong_count(counter) > 1;
+            let held = is_held(counter);
             match *counter.confirmed.lock() {
                 Some((month, used)) if month >= now => {
                     if held {

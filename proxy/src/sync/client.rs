@@ -8,7 +8,7 @@ use authsome_shared::id::{NodeId, PlatformId};
 use authsome_shared::log::LogBatch;
 use authsome_shared::node::Ack;
 use authsome_shared::secret::Secret;
-use authsome_shared::usage::Applied;
+use bytes::Bytes;
 use reqwest::{Response, StatusCode};
 use url::Url;
 
@@ -81,11 +81,14 @@ impl Client {
         Ok(())
     }
 
-    pub async fn usage(&self, batch: Vec<u8>) -> anyhow::Result<Applied> {
+    /// The answer is an [`Applied`], not read yet: it may be a large one.
+    ///
+    /// [`Applied`]: authsome_shared::usage::Applied
+    pub async fn usage(&self, batch: Vec<u8>) -> anyhow::Result<Bytes> {
         let request = self.http.post(self.url("node/v1/usage")?).bearer_auth(self.token.expose());
         let request = request.header("content-type", "application/x-ndjson").body(batch);
         let response = checked(request.timeout(CALL).send().await?)?;
-        Ok(response.json().await?)
+        Ok(response.bytes().await?)
     }
 
     /// `false` when the control plane will not have the batch, now or later.

@@ -1,6 +1,7 @@
 //! A small control plane: it keeps a configuration, serves snapshots and the stream, and applies
 //! usage exactly once. It can be taken away and brought back.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use authsome_shared::id::{NodeId, PlatformId};
+use authsome_shared::id::{KeyId, NodeId, PlatformId};
 use authsome_shared::log::{LogBatch, LogLine};
 use authsome_shared::node::{Ack, Frame};
 use authsome_shared::snapshot::Change;
@@ -63,7 +64,11 @@ struct Inner {
     /// The highest sequence number that has come, applied or not.
     received: u64,
     only_counts: bool,
+    /// Of the month of the last record.
     totals: HashMap<String, u64>,
+    period: String,
+    /// Whoever has had a quota.
+    limited: HashSet<String>,
     snapshots_served: usize,
     log_batches: HashSet<String>,
     log_lines: Vec<LogLine>,
@@ -74,6 +79,7 @@ impl Control {
     pub async fn start(changes: Vec<Change>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
+        let limited = limited(&changes);
         let state = Arc::new(State {
             inner: Mutex::new(Inner {
                 platform: PlatformId::new(),
@@ -88,6 +94,8 @@ impl Control {
                 received: 0,
                 only_counts: false,
                 totals: HashMap::new(),
+                period: String::new(),
+                limited,
                 snapshots_served: 0,
                 log_batches: HashSet::new(),
                 log_lines: vec![],
@@ -104,9 +112,13 @@ impl Control {
 
     /// Commits one revision and streams it. Gives its number.
     pub fn change(&self, changes: Vec<Change>) -> u64 {
-        let values: Vec<_> =
-            changes.iter().map(|change| serde_json::to_value(change).expect("JSON")).collect();
         let mut inner = self.state.inner.lock();
+        let limited = limited(&changes);
+        let used = inner.used(&limited);
+        inner.limited.extend(limited);
+        let values: Vec<_> = (used.iter().chain(&changes))
+            .map(|change| serde_json::to_value(change).expect("JSON"))
+            .collect();
         inner.revision += 1;
         let revision = inner.revision;
         inner.changes.extend(changes);
@@ -129,6 +141,7 @@ impl Control {
     pub fn go_back_to(&self, revision: u64, changes: Vec<Change>) {
         let mut inner = self.state.inner.lock();
         inner.revision = revision;
+        inner.limited = limited(&changes);
         inner.changes = changes;
         inner.log.clear();
     }
@@ -239,12 +252,14 @@ async fn answer(state: &Arc<State>, request: Request<Incoming>) -> Response<Body
         "/node/v1/snapshot" => {
             let mut inner = state.inner.lock();
             inner.snapshots_served += 1;
-            let header = Header {
-                platform: inner.platform.clone(),
-                revision: inner.revision,
-                changes: inner.changes.len(),
+            // There may be a million: without need none is copied.
+            let changes = match inner.used(&inner.limited) {
+                used if used.is_empty() => Cow::Borrowed(&inner.changes),
+                used => Cow::Owned([used, inner.changes.clone()].concat()),
             };
-            full(StatusCode::OK, encode(&header, &inner.changes))
+            let (platform, revision) = (inner.platform.clone(), inner.revision);
+            let header = Header { platform, revision, changes: changes.len() };
+            full(StatusCode::OK, encode(&header, &changes))
         }
         "/node/v1/stream" => stream(state, request.uri().query().unwrap_or_default()),
         "/node/v1/ack" => {
@@ -339,6 +354,29 @@ impl<T> futures_util::Stream for SyncStream<T> {
     }
 }
 
+/// Whose quotas the changes set: workspaces, applications and lines of keys.
+fn limited(changes: &[Change]) -> HashSet<String> {
+    let quotas = changes.iter().filter_map(|change| match change {
+        Change::Workspace(it) => Some((it.quota?, it.id.as_str())),
+        Change::Application(it) => Some((it.quota?, it.id.as_str())),
+        Change::Key(it) => Some((it.quota?, it.bucket.as_str())),
+        _ => None,
+    });
+    quotas.map(|(_, subject)| subject.to_owned()).collect()
+}
+
+impl Inner {
+    /// What has been used of these subjects' quotas.
+    fn used(&self, subjects: &HashSet<String>) -> Vec<Change> {
+        let total = |subject: &String| {
+            let used = *self.totals.get(subject)?;
+            let (subject, period) = (subject.clone(), self.period.clone());
+            Some(Change::Used(Total { subject, period, used, applied: 0 }))
+        };
+        subjects.iter().filter_map(total).collect()
+    }
+}
+
 /// Applies a batch exactly once, as the real one does in a transaction.
 fn apply(inner: &mut Inner, body: &[u8]) -> Applied {
     let mut lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -371,14 +409,18 @@ fn apply(inner: &mut Inner, body: &[u8]) -> Applied {
     }
     inner.watermarks.insert(key, last);
     let latest = chrono::DateTime::from_timestamp_millis(latest).expect("in range");
-    let period = authsome_shared::clock::period_of(latest);
-    let totals = newly
-        .into_iter()
-        .map(|(subject, applied)| {
-            let used = inner.totals.entry(subject.clone()).or_default();
-            *used += applied;
-            Total { subject, period: period.clone(), used: *used, applied }
-        })
-        .collect();
-    Applied { watermark: last, totals }
+    if !newly.is_empty() {
+        inner.period = authsome_shared::clock::period_of(latest);
+    }
+    for (subject, applied) in &newly {
+        *inner.totals.entry(subject.clone()).or_default() += applied;
+    }
+    let limited = &inner.limited;
+    let told = |subject: &str| !subject.starts_with(KeyId::PREFIX) || limited.contains(subject);
+    let told = newly.into_iter().filter(|(subject, _)| told(subject));
+    let totals = told.map(|(subject, applied)| {
+        let used = inner.totals[&subject];
+        Total { subject, period: inner.period.clone(), used, applied }
+    });
+    Applied { watermark: last, totals: totals.collect() }
 }

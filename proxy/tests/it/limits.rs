@@ -5,7 +5,7 @@ use authsome_shared::snapshot::{Change, RateLimit, Route};
 use authsome_shared::usage::Total;
 use chrono::TimeDelta;
 
-use crate::harness::{Harness, World, eventually};
+use crate::harness::{Harness, World, eventually, key};
 
 const USERS: &str = "/v1/app_1/users";
 
@@ -142,6 +142,59 @@ async fn a_quota_is_exact_through_restarts_without_a_control_plane() {
     harness.shipped(6).await;
     let status = harness.connect().await.get(USERS, &harness.world.secret).await.status;
     assert_eq!(status, 429);
+}
+
+#[tokio::test]
+async fn a_quota_that_is_set_later_counts_what_was_used_before() {
+    let harness = Harness::with(|world| at(world, "2026-11-22T12:00:00Z")).await;
+    let mut wire = harness.connect().await;
+    for _ in 0..70 {
+        assert_eq!(wire.get(USERS, &harness.world.secret).await.status, 200);
+    }
+    harness.shipped(70).await;
+    let mut key = harness.world.key.clone();
+    key.quota = Some(100);
+    harness.change(vec![Change::Key(Box::new(key))]).await;
+    for _ in 0..30 {
+        assert_eq!(wire.get(USERS, &harness.world.secret).await.status, 200);
+    }
+    let answer = wire.get(USERS, &harness.world.secret).await;
+    assert_eq!((answer.status, &*answer.code()), (429, "quota_exceeded"));
+}
+
+#[tokio::test]
+async fn a_successors_quota_counts_its_line_even_after_a_restart_without_a_control_plane() {
+    let mut harness = Harness::with(|world| at(world, "2026-11-22T12:00:00Z")).await;
+    let mut wire = harness.connect().await;
+    for _ in 0..70 {
+        assert_eq!(wire.get(USERS, &harness.world.secret).await.status, 200);
+    }
+    harness.shipped(70).await;
+    let (mut successor, secret) = key("key_2");
+    successor.bucket = harness.world.key.id.clone();
+    successor.quota = Some(100);
+    harness.change(vec![Change::Key(Box::new(successor))]).await;
+    harness.control.set_up(false);
+    for _ in 0..10 {
+        assert_eq!(wire.get(USERS, &secret).await.status, 200);
+    }
+    harness.kill();
+    harness.restart().await;
+    let mut wire = harness.connect().await;
+    for _ in 0..20 {
+        assert_eq!(wire.get(USERS, &secret).await.status, 200);
+    }
+    assert_eq!(wire.get(USERS, &secret).await.status, 429);
+    // Another proxy, which has nothing on its disk, learns it with the configuration.
+    harness.stop().await;
+    harness.control.set_up(true);
+    harness.restart().await;
+    harness.shipped(100).await;
+    harness.stop().await;
+    std::fs::remove_dir_all(harness.dir.path().join("proxy")).expect("removed");
+    harness.restart().await;
+    harness.ready().await;
+    assert_eq!(harness.connect().await.get(USERS, &secret).await.status, 429);
 }
 
 #[tokio::test]

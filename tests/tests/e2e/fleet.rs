@@ -143,6 +143,41 @@ async fn a_quota_over_three_proxies_is_exceeded_by_no_more_than_is_under_way() {
     assert!(float(over) <= rate * 1.5, "{over} over at {rate}/s");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_is_set_later_counts_what_any_proxy_admitted_before() {
+    const REVISION: &str = "authsome_proxy_snapshot_revision";
+    const SOON: Duration = Duration::from_secs(10);
+    let upstream = Upstream::start().await;
+    let fleet = Fleet::start(2, &[]).await;
+    let api = Api::register(&fleet.first.urls).await;
+    let application = api.unlimited(&upstream.url).await;
+    // A call at each.
+    let callers = fleet.callers(&application.id, &application.secret_key).await;
+    for caller in &callers {
+        assert_eq!(calls(caller, "/before", 34, 1).await.of(200), 34);
+    }
+    api.requests_become(&application.workspace, 70, SOON).await;
+    let mut known = vec![];
+    for urls in fleet.urls() {
+        known.push((metric(&urls, REVISION).await, urls));
+    }
+    let path = format!("/control/v1/applications/{}", application.id);
+    api.patch(&path, json!({ "config": { "quota": { "requests": 100 } } })).await.expect(200);
+    for (revision, urls) in known {
+        authsome_e2e::wait::until("the quota is known", SOON, async || {
+            (metric(&urls, REVISION).await > revision).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(calls(&callers[0], "/more", 30, 1).await.of(200), 30);
+    callers[0].get("/beyond").await.expect(429);
+    api.requests_become(&application.workspace, 100, SOON).await;
+    authsome_e2e::wait::until("the other refuses too", SOON, async || {
+        (callers[1].get("/beyond").await.status == 429).then_some(())
+    })
+    .await;
+}
+
 /// Proxies that wait for Redis for as long as a loaded test machine may take.
 async fn strict_fleet(redis: &Redis, proxies: usize) -> Fleet {
     let fleet = Fleet::start(

@@ -77,7 +77,7 @@ fn a_restart_recounts_the_journal_on_top_of_the_confirmed_totals() {
     let kept = before.confirmed(month("2026-11"));
     drop(held);
     let after = Quotas::default();
-    after.restore(&kept);
+    after.confirm(&kept);
     after.recount(&UsageRecord {
         at: "2026-11-05T00:00:00Z".parse::<DateTime<Utc>>().expect("a time").timestamp_millis(),
         workspace: "ws_1".parse().expect("an id"),
@@ -123,10 +123,24 @@ fn only_what_somebody_asks_for_is_remembered() {
     quotas.confirm(&[total(5, 0), key, other]);
     let kept = quotas.confirmed(month("2026-11"));
     assert_eq!(kept, [total(5, 0)], "only subjects with a quota are written to disk");
-    assert_eq!(quotas.counters.read().len(), 2, "nor are keys without one kept in memory");
     drop(held);
     assert_eq!(quotas.confirmed(month("2026-12")).len(), 0);
     assert!(quotas.counters.read().is_empty());
+}
+
+#[test]
+fn who_begins_to_count_begins_at_the_total_and_who_counts_goes_on() {
+    let now = month("2026-11");
+    let quotas = Quotas::default();
+    quotas.begin(total(70, 0));
+    let held = quotas.counter("ws_1");
+    assert_eq!(held.used(now), 70);
+    assert!(held.take(now, 10, 100));
+    // It comes again with each change, with some of ours in it.
+    quotas.begin(total(75, 0));
+    assert_eq!(held.used(now), 80);
+    quotas.confirm(&[total(80, 10)]);
+    assert_eq!(held.used(now), 80);
 }
 
 proptest! {
