@@ -39,6 +39,7 @@ impl Ground {
         let dir = tempfile::tempdir().context("no folder to work in")?;
         let tls = certificate(dir.path())?;
         fs::write(dir.path().join("big"), vec![b'x'; BIG])?;
+        fs::write(dir.path().join("upload.lua"), include_str!("../peers/upload.lua"))?;
         let upstream = free()?;
         let config = dir.path().join("upstream.conf");
         let text = include_str!("../peers/upstream.conf")
