@@ -71,6 +71,11 @@ impl Ground {
         self.upstream_process.processor()
     }
 
+    /// Lets the upstream run before whatever else there is on the machine.
+    pub fn upstream_urgent(&self) -> anyhow::Result<()> {
+        self.upstream_process.urgent()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
