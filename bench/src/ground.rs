@@ -39,6 +39,7 @@ impl Ground {
         let dir = tempfile::tempdir().context("no folder to work in")?;
         let tls = certificate(dir.path())?;
         fs::write(dir.path().join("big"), vec![b'x'; BIG])?;
+        fs::write(dir.path().join("upload.lua"), include_str!("../peers/upload.lua"))?;
         let upstream = free()?;
         let config = dir.path().join("upstream.conf");
         let text = include_str!("../peers/upstream.conf")
@@ -68,6 +69,11 @@ impl Ground {
     /// What the upstream has run so far.
     pub fn upstream_processor(&self) -> Duration {
         self.upstream_process.processor()
+    }
+
+    /// Lets the upstream run before whatever else there is on the machine.
+    pub fn upstream_urgent(&self) -> anyhow::Result<()> {
+        self.upstream_process.urgent()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

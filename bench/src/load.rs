@@ -35,6 +35,8 @@ pub struct Load {
     /// Bytes of a `POST`'s body; 0: a `GET`.
     pub body: usize,
     pub connections: usize,
+    /// What a caller over HTTP/1 waits for after an answer; callers begin spread over it.
+    pub pause: Duration,
     /// The only status that is right.
     pub status: u16,
 }

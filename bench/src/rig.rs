@@ -134,6 +134,7 @@ impl Rig {
             path: format!("/v1/{APPLICATION}/users/7?expand=teams"),
             body: 0,
             connections,
+            pause: Duration::ZERO,
             status,
         }
     }

@@ -137,6 +137,7 @@ fn load(subject: &Subject, ground: &Ground, what: What, pace: Pace) -> Load {
     };
     let path = match what {
         What::Download => "users/big",
+        What::Upload => "users/upload",
         _ => "users/7?expand=teams",
     };
     let one = || Arc::from([ground.keys.first().cloned().unwrap_or_default()]);
@@ -153,6 +154,7 @@ fn load(subject: &Subject, ground: &Ground, what: What, pace: Pace) -> Load {
         path: format!("/v1/{APPLICATION}/{path}"),
         body: if what == What::Upload { BIG } else { 0 },
         connections,
+        pause: Duration::ZERO,
         status: match what {
             What::Unknown => 401,
             What::Limited => 429,

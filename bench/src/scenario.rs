@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::ground::Ground;
 use crate::load::Wire;
+use crate::process::urgent;
 use crate::round::{Limits, Pace, Sample, What, measure};
 use crate::subject::{Kind, Subject};
 
@@ -181,6 +182,13 @@ impl Stage {
         Ok(stage)
     }
 
+    /// Lets load, upstreams and subjects run before whatever else there is on the machine.
+    fn urgent(&self) -> anyhow::Result<()> {
+        self.grounds.values().try_for_each(Ground::upstream_urgent)?;
+        self.subjects.iter().try_for_each(|(_, subject)| subject.urgent())?;
+        urgent()
+    }
+
     fn subject(&self, case: &Case) -> Option<&Subject> {
         let found =
             self.subjects.iter().find(|(keys, it)| (*keys, it.kind) == (case.keys, case.kind));
@@ -190,8 +198,19 @@ impl Stage {
 
 impl Scenario {
     /// Runs it. `look` is called with each subject when its last round is over.
-    pub fn run(&self, mut look: impl FnMut(&Subject)) -> anyhow::Result<Rounds> {
+    pub fn run(&self, look: impl FnMut(&Subject) + Send) -> anyhow::Result<Rounds> {
+        // What makes a thread urgent makes those that it starts so, and ends with it.
+        let rounds = std::thread::scope(|scope| scope.spawn(|| self.all_rounds(look)).join());
+        rounds.map_err(|_| anyhow::anyhow!("{} panicked", self.name))?
+    }
+
+    fn all_rounds(&self, mut look: impl FnMut(&Subject)) -> anyhow::Result<Rounds> {
         let stage = Stage::set(&self.cases)?;
+        if matches!(self.pace, Pace::Steady(..))
+            && let Err(error) = stage.urgent()
+        {
+            eprintln!("  what else the machine does is in these latencies: {error:#}");
+        }
         let mut rounds: Rounds = vec![vec![]; self.cases.len()];
         for round in 0..self.rounds {
             for n in 0..self.cases.len() {

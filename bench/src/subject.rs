@@ -88,6 +88,11 @@ impl Subject {
         self.process().map_or(Duration::ZERO, Process::processor)
     }
 
+    /// Lets it run before whatever else there is on the machine.
+    pub fn urgent(&self) -> anyhow::Result<()> {
+        self.process().map_or(Ok(()), Process::urgent)
+    }
+
     /// Bytes.
     pub fn resident(&self) -> u64 {
         self.process().map_or(0, Process::resident)

@@ -60,7 +60,7 @@ pub fn run(
     let callers = LocalSet::new();
     let tally = Shared::default();
     for n in 0..load.connections {
-        callers.spawn_local(caller(load.clone(), n as u64 + 1, tally.clone()));
+        callers.spawn_local(caller(load.clone(), n, tally.clone()));
     }
     let counted = callers.run_until(async {
         tokio::time::sleep(warm_up).await;
@@ -79,9 +79,18 @@ pub fn run(
     Ok(outcome)
 }
 
+/// Not even a turn of the runtime's, where there is nothing to wait for.
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
 /// One connection after the other, for ever.
-async fn caller(load: Load, seed: u64, tally: Shared) {
-    let mut random = Random::new(seed);
+async fn caller(load: Load, n: usize, tally: Shared) {
+    let mut random = Random::new(n as u64 + 1);
+    let part = |n| u32::try_from(n).unwrap_or(u32::MAX);
+    pause(load.pause * part(n) / part(load.connections)).await;
     loop {
         if connection(&load, &mut random, &tally).await.is_err() {
             tally.borrow_mut().failed();
@@ -154,11 +163,14 @@ async fn calls(
                 break head;
             }
         };
-        let mut tally = tally.borrow_mut();
-        tally.answered(head.status, began.elapsed(), head.length + load.body);
-        if head.closes {
-            tally.closed();
-            return Ok(());
+        {
+            let mut tally = tally.borrow_mut();
+            tally.answered(head.status, began.elapsed(), head.length + load.body);
+            if head.closes {
+                tally.closed();
+                return Ok(());
+            }
         }
+        pause(load.pause).await;
     }
 }

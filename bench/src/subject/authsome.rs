@@ -77,6 +77,11 @@ impl Proxy {
     pub fn processor(&self) -> Duration {
         self.process.processor()
     }
+
+    /// Lets it run before whatever else there is on the machine.
+    pub fn urgent(&self) -> anyhow::Result<()> {
+        self.process.urgent()
+    }
 }
 
 /// A subject among others.
