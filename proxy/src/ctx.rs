@@ -21,6 +21,15 @@ use crate::trace::Trace;
 use crate::upstream::Choice;
 use crate::upstream::silence::Watch;
 
+/// Whether an admitted request is in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    Due,
+    /// To be committed by this number.
+    Noted(u64),
+    Done,
+}
+
 pub struct Ctx {
     pub started: Instant,
     /// The same by the clock, in microseconds since the epoch: it is read once, and what happens
@@ -45,9 +54,7 @@ pub struct Ctx {
     pub level: Option<Level>,
     /// Set once the request has been counted; from then on it is recorded exactly once.
     pub admitted: Option<Admitted>,
-    pub recorded: bool,
-    /// The record's number, while it is not yet committed.
-    pub noted: Option<u64>,
+    pub record: Record,
     pub choice: Option<Choice>,
     /// The exchange with the upstream is made without the engine's.
     pub plain: bool,
@@ -102,8 +109,7 @@ impl Ctx {
             rate: None,
             level: None,
             admitted: None,
-            recorded: false,
-            noted: None,
+            record: Record::Due,
             choice: None,
             plain: false,
             watch: None,

@@ -35,7 +35,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, Result};
 use tokio_util::task::TaskTracker;
 
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Record};
 use crate::ledger::Ledger;
 use crate::ledger::line::Line;
 use crate::limit::Limits;
@@ -86,12 +86,12 @@ impl Gateway {
     /// next is [`Gateway::commit`], before the client is told anything more.
     fn record(&self, ctx: &mut Ctx) {
         let Some(admitted) = &ctx.admitted else { return };
-        if std::mem::replace(&mut ctx.recorded, true) {
+        if ctx.record != Record::Due {
             return;
         }
         let (workspace, application) = &admitted.application.ids;
         let latency_us = micros(ctx.started.elapsed());
-        ctx.noted = self.ledger.note(Line {
+        let noted = self.ledger.note(Line {
             at: self.clock.after(ctx.came, latency_us).div_euclid(1_000),
             workspace,
             application,
@@ -105,11 +105,13 @@ impl Gateway {
             units: admitted.cost,
             user: ctx.user.as_deref(),
         });
+        ctx.record = noted.map_or(Record::Done, Record::Noted);
     }
 
     /// Has what is noted written.
     fn commit(&self, ctx: &mut Ctx) {
-        if let Some(number) = ctx.noted.take() {
+        if let Record::Noted(number) = ctx.record {
+            ctx.record = Record::Done;
             let began = Instant::now();
             self.ledger.commit(number);
             self.metrics.latency.ledger.observe(seconds_since(began));

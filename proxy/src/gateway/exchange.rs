@@ -25,7 +25,7 @@ use tokio::task::yield_now;
 
 use super::respond::change;
 use super::{Gateway, answer, forward};
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Record};
 use crate::upstream::Choice;
 use crate::upstream::wire::Wire;
 
@@ -46,10 +46,7 @@ enum Framing {
 impl Framing {
     /// Of a request that has a body.
     fn of(request: &RequestHeader) -> Self {
-        match request.headers.contains_key(CONTENT_LENGTH) {
-            true => Self::Length,
-            false => Self::Chunked,
-        }
+        if request.headers.contains_key(CONTENT_LENGTH) { Self::Length } else { Self::Chunked }
     }
 
     /// What the engine must know of the head to write the body and read the answer. Not what is
@@ -59,7 +56,7 @@ impl Framing {
         head.method = request.method.clone();
         match (self, request.headers.get(CONTENT_LENGTH)) {
             (Self::Length, Some(length)) => {
-                drop(head.headers.insert(CONTENT_LENGTH, length.clone()))
+                head.headers.insert(CONTENT_LENGTH, length.clone());
             }
             (Self::Chunked, _) => {
                 head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -146,7 +143,12 @@ impl Gateway {
         self.let_others().await;
         let mut upstream = HttpSession::new(wire);
         let head = framing.head(session.req_header());
-        upstream.write_request_header(head).await.map_err(|error| unsent(error, &upstream))?;
+        let written = upstream.write_request_header(head).await;
+        blame(written, &upstream, ErrorType::WriteTimedout).map_err(|mut error| {
+            // A kept connection may have been closed meanwhile.
+            error.retry = RetryType::ReusedOnly;
+            error
+        })?;
         if asked {
             self.take_piece(session, None, true, ctx)?;
         }
@@ -165,7 +167,7 @@ impl Gateway {
                     })?;
                 }
                 piece = session.downstream_session.read_body_or_idle(asked) => {
-                    let piece = piece.map_err(|error| error.into_down())?;
+                    let piece = piece.map_err(Error::into_down)?;
                     if asked {
                         return Err(Error::new_down(ErrorType::ConnectionClosed));
                     }
@@ -195,7 +197,7 @@ impl Gateway {
         let mut came = Some(came);
         let (mut size, mut over, mut failure) = (0, false, None);
         while let Some(task) = came.take() {
-            match task {
+            match blame(task, upstream, ErrorType::ReadTimedout) {
                 Ok(mut task) => {
                     self.filter(session, &mut task, ctx)?;
                     if let HttpTask::Body(Some(piece), _) = &task {
@@ -204,13 +206,13 @@ impl Gateway {
                     over = task.is_end();
                     tasks.push(task);
                 }
-                Err(error) => failure = Some(broken(error, upstream)),
+                Err(error) => failure = Some(error),
             }
             if !over && failure.is_none() && size < TOGETHER {
                 came = at_once(upstream.read_response_task());
             }
         }
-        if ctx.noted.is_some() {
+        if matches!(ctx.record, Record::Noted(_)) {
             self.let_others().await;
             self.commit(ctx);
         }
@@ -286,30 +288,18 @@ async fn write(upstream: &mut HttpSession, piece: Option<Bytes>, end: bool) -> R
         }
         Ok(())
     };
-    written.await.map_err(|error: Box<Error>| {
-        silent(upstream, ErrorType::WriteTimedout).unwrap_or(error.into_up())
-    })
+    let written = written.await;
+    blame(written, upstream, ErrorType::WriteTimedout)
 }
 
 fn wire(upstream: &HttpSession) -> Option<&Wire> {
     (**upstream.stream()).as_any().downcast_ref()
 }
 
-/// The request's head could not be written. A kept connection may have been closed meanwhile.
-fn unsent(error: Box<Error>, upstream: &HttpSession) -> Box<Error> {
-    silent(upstream, ErrorType::WriteTimedout).unwrap_or_else(|| {
-        let mut error = error.into_up();
-        error.retry = RetryType::ReusedOnly;
-        error
+/// Says of an error that it is the upstream's, and whether it is for its silence.
+fn blame<T>(outcome: Result<T>, upstream: &HttpSession, silence: ErrorType) -> Result<T> {
+    outcome.map_err(|error| {
+        let silent = wire(upstream).is_some_and(Wire::is_over);
+        if silent { Error::new_up(silence) } else { error.into_up() }
     })
-}
-
-/// The answer could not be read.
-fn broken(error: Box<Error>, upstream: &HttpSession) -> Box<Error> {
-    silent(upstream, ErrorType::ReadTimedout).unwrap_or_else(|| error.into_up())
-}
-
-/// That error, if it was for the upstream's silence.
-fn silent(upstream: &HttpSession, error: ErrorType) -> Option<Box<Error>> {
-    wire(upstream).is_some_and(Wire::is_over).then(|| Error::new_up(error))
 }

@@ -240,9 +240,10 @@ impl Journal {
         let Writer { file, segments, noted, dirty, .. } = writer;
         let active = segments.back_mut().expect("there is always an active segment");
         let (length, records) = (noted.bytes.len() as u64, noted.records);
-        let written = match self.failing.load(Ordering::Relaxed) {
-            true => Err(io::Error::other("an earlier write failed")),
-            false => file.write_all(&noted.bytes),
+        let written = if self.failing.load(Ordering::Relaxed) {
+            Err(io::Error::other("an earlier write failed"))
+        } else {
+            file.write_all(&noted.bytes)
         };
         if let Err(error) = written {
             // Half a frame must not lie before the next one.

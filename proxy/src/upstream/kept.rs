@@ -31,7 +31,8 @@ pub struct Kept {
 
 #[derive(Default)]
 struct Shelf {
-    /// By peer, the last used at the end.
+    /// By peer, the last used at the end; in boxes, as the engine takes and gives them.
+    #[expect(clippy::vec_box, reason = "they would be moved out and in for each request")]
     idle: HashMap<u64, Vec<Box<Wire>>>,
     count: usize,
 }
