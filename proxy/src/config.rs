@@ -121,6 +121,7 @@ impl Connections {
             head: Duration::from_millis(self.header_timeout_ms),
             body_bytes_per_second: self.min_body_bytes_per_second,
             body_grace: Duration::from_millis(self.body_grace_ms),
+            unread: Duration::from_millis(self.body_timeout_ms),
         }
     }
 }

@@ -19,7 +19,7 @@ mod stamp;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -48,7 +48,7 @@ use crate::upstream::address::Resolver;
 use crate::upstream::kept::Kept;
 use crate::upstream::registry::Pools;
 use crate::upstream::silence::Sockets;
-use report::{micros, path_only, seconds_since};
+use report::{micros, path_only};
 
 pub struct Gateway {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
@@ -112,9 +112,7 @@ impl Gateway {
     fn commit(&self, ctx: &mut Ctx) {
         if let Record::Noted(number) = ctx.record {
             ctx.record = Record::Done;
-            let began = Instant::now();
             self.ledger.commit(number);
-            self.metrics.latency.ledger.observe(seconds_since(began));
         }
     }
 }
@@ -138,8 +136,9 @@ impl ProxyHttp for Gateway {
         }
         let body_timeout = Duration::from_millis(settings.connections.body_timeout_ms);
         session.set_read_timeout(Some(body_timeout));
-        // Nor is it waited for ever that a client reads: the engine holds 200 KiB of an answer.
-        session.set_write_timeout(Some(body_timeout));
+        if Connection::under(session).is_none() {
+            session.set_write_timeout(Some(body_timeout));
+        }
         Ok(())
     }
 

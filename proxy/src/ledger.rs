@@ -110,7 +110,12 @@ impl Ledger {
     /// Writes what is noted up to this number and beyond, unless that was done by another.
     pub fn commit(&self, number: u64) {
         match self.journal.commit(number) {
-            Ok(()) => self.appended.notify_one(),
+            // It was written beside another.
+            Ok(None) => {}
+            Ok(Some(took)) => {
+                self.metrics.latency.ledger.observe(took.as_secs_f64());
+                self.appended.notify_one();
+            }
             Err(lost) => self.lose(lost.records, &lost),
         }
     }

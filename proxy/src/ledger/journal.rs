@@ -14,6 +14,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use authsome_shared::id::EpochId;
@@ -213,23 +214,27 @@ impl Journal {
     }
 
     /// Writes all that is noted, unless the record with this number has been written with others.
-    /// When this returns, it survives the end of the process.
+    /// When this returns, it survives the end of the process. Gives how long writing took, if it
+    /// was done here.
     ///
     /// # Errors
     /// Tells of records that are lost once, and not who noted them.
-    pub fn commit(&self, number: u64) -> Result<(), Lost> {
+    pub fn commit(&self, number: u64) -> Result<Option<Duration>, Lost> {
         let mut writer = self.writer.lock();
         if writer.noted.records == 0 || number < writer.noted.first {
-            return Ok(());
+            return Ok(None);
         }
-        self.write(&mut writer)
+        let began = Instant::now();
+        self.write(&mut writer)?;
+        Ok(Some(began.elapsed()))
     }
 
     /// Notes one record and commits it.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn append(&self, line: Line) -> Result<(), Box<dyn std::error::Error>> {
         let number = self.note(line)?;
-        Ok(self.commit(number)?)
+        self.commit(number)?;
+        Ok(())
     }
 
     fn write(&self, writer: &mut Writer) -> Result<(), Lost> {

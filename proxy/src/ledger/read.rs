@@ -11,7 +11,7 @@ use super::frame::{Frames, Header, OVERHEAD};
 use super::journal::{Journal, Segment};
 
 /// Room for the header line in a batch.
-const HEADER_ROOM: usize = 512;
+pub const HEADER_ROOM: usize = 512;
 
 /// Bytes that surely hold a whole batch with its frames.
 const ENOUGH: u64 = (MAX_BATCH_BYTES + MAX_BATCH_RECORDS * OVERHEAD) as u64;
@@ -50,8 +50,9 @@ impl Position {
 fn read(segment: &Segment, offset: usize, most: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(&segment.path)?;
     file.seek(SeekFrom::Start(offset as u64))?;
-    let mut bytes = Vec::new();
-    file.take(segment.bytes.saturating_sub(offset as u64).min(most)).read_to_end(&mut bytes)?;
+    let length = segment.bytes.saturating_sub(offset as u64).min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.take(length).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -80,7 +81,7 @@ pub fn next_batch(
                 epoch: segment.epoch.clone(),
                 first: frame.sequence,
                 count: 0,
-                lines: Vec::new(),
+                lines: Vec::with_capacity(bytes.len().min(MAX_BATCH_BYTES)),
             });
             let fits = batch.count < MAX_BATCH_RECORDS
                 && batch.lines.len() + frame.payload.len() + 1 + HEADER_ROOM <= MAX_BATCH_BYTES;

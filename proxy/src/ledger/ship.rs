@@ -168,7 +168,8 @@ impl Shipper {
         let epoch: EpochId = batch.epoch.parse()?;
         let header =
             BatchHeader { node: self.node.clone(), epoch, first: batch.first, count: batch.count };
-        let mut body = serde_json::to_vec(&header)?;
+        let mut body = Vec::with_capacity(read::HEADER_ROOM + batch.lines.len());
+        serde_json::to_writer(&mut body, &header)?;
         body.push(b'\n');
         body.extend_from_slice(&batch.lines);
         Ok(body)

@@ -73,6 +73,8 @@ pub struct Limits {
     pub body_bytes_per_second: u64,
     /// What the rate is measured over.
     pub body_grace: Duration,
+    /// Without reading anything of an answer that waits for it.
+    pub unread: Duration,
 }
 
 /// Why there is no next request.
@@ -117,6 +119,8 @@ pub struct Connection {
     raw: AtomicBool,
     pace: Pace,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Until when the client must have read something.
+    unread: Option<Instant>,
     fault: Option<Fault>,
     ended: bool,
     /// An answer is under way that may not end by itself.
@@ -159,6 +163,7 @@ impl Connection {
             raw: AtomicBool::new(false),
             pace: Pace::new(limits.body_bytes_per_second, limits.body_grace),
             timer: None,
+            unread: None,
             fault: None,
             ended: false,
             streaming: AtomicBool::new(false),

@@ -68,7 +68,7 @@ impl Latency {
             )?,
             ledger: histogram(
                 "authsome_proxy_ledger_append_seconds",
-                "Writing one usage record to the journal",
+                "Writing usage records to the journal: one, or all that waited",
                 &DISK,
             )?,
             request: histogram(

@@ -10,6 +10,7 @@ mod config;
 mod control;
 mod corpus;
 mod drain;
+mod exchange;
 mod explain;
 mod floods;
 mod frames;

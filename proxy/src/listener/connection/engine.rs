@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -13,6 +13,7 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use super::Connection;
 use super::websocket::Frames;
@@ -35,21 +36,41 @@ impl AsyncWrite for Connection {
         } else {
             stream.poll_write(context, bytes)
         };
-        if let Poll::Ready(Ok(length)) = written
-            && *self.raw.get_mut()
-            && !self.multiplexed
+        let written = ready!(this.poll_unread(written, context));
+        if let Ok(length) = written
+            && *this.raw.get_mut()
+            && !this.multiplexed
         {
-            self.frames.get_or_insert_with(Frames::new).pass(&bytes[..length]);
+            this.frames.get_or_insert_with(Frames::new).pass(&bytes[..length]);
         }
-        written
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let this = &mut *self;
+        let flushed = Pin::new(&mut this.stream).poll_flush(context);
+        this.poll_unread(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Connection {
+    /// Nor is it waited for ever that a client reads: of HTTP/2 the engine sees to that, stream by
+    /// stream.
+    fn poll_unread<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() || self.multiplexed {
+            self.unread = None;
+            return written;
+        }
+        let deadline = *self.unread.get_or_insert_with(|| Instant::now() + self.limits.unread);
+        self.poll_until(deadline, context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
