@@ -1,4 +1,4 @@
-//! The engine's phases. Each is a few calls into the modules that decide: `admit` about the
+//! A request's way through the proxy: a few calls into the modules that decide: `admit` about the
 //! request, `limit` and `ledger` about what has state, `upstream` about where it goes, `denied`
 //! about how a refusal is told. The order here is the order of design section 4.
 //!
@@ -12,26 +12,20 @@ mod exchange;
 mod forward;
 mod hold;
 pub(crate) mod names;
+pub mod phases;
 mod report;
 mod respond;
+pub mod serve;
 mod stamp;
 
 use std::net::SocketAddr;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use authsome_shared::clock::Clock;
-use bytes::Bytes;
-use http::HeaderMap;
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::modules::http::HttpModules;
-use pingora::protocols::Digest;
-use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::proxy::Session;
 use pingora::server::ShutdownWatch;
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, Result};
 use tokio_util::task::TaskTracker;
 
@@ -48,7 +42,7 @@ use crate::upstream::address::Resolver;
 use crate::upstream::kept::Kept;
 use crate::upstream::registry::Pools;
 use crate::upstream::silence::Sockets;
-use report::{micros, path_only};
+use report::micros;
 
 pub struct Gateway {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
@@ -115,21 +109,14 @@ impl Gateway {
             self.ledger.commit(number);
         }
     }
-}
 
-#[async_trait]
-impl ProxyHttp for Gateway {
-    /// In a box, because the engine moves it about with its own state.
-    type CTX = Box<Ctx>;
-
-    fn new_ctx(&self) -> Box<Ctx> {
+    /// What is remembered of a request that begins.
+    fn context(&self) -> Box<Ctx> {
         Box::new(Ctx::new(self.clock.micros(), self.under_way.token()))
     }
 
-    /// None of the engine's own: it would add compression.
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
-
-    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Box<Ctx>) -> Result<()> {
+    /// A request's head has been read.
+    fn begin(&self, session: &mut Session) {
         let settings = self.settings.load();
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(settings.connections.keep_alive_seconds));
@@ -139,10 +126,14 @@ impl ProxyHttp for Gateway {
         if Connection::under(session).is_none() {
             session.set_write_timeout(Some(body_timeout));
         }
-        Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
+    /// From a request's head to its answer. `false`: it is admitted, and the engine must make the
+    /// exchange with its upstream.
+    ///
+    /// # Errors
+    /// The answer could not be given, or not to its end; [`respond::failed`] sees to that.
+    async fn request(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let decided = self.decide(session, ctx).await;
         let took = ctx.started.elapsed();
         self.metrics.latency.admission.observe(took.as_secs_f64());
@@ -168,133 +159,8 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(
-        &self,
-        _session: &mut Session,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<Box<HttpPeer>> {
-        Self::attempt(ctx);
-        match ctx.next_peer.take() {
-            Some(peer) => Ok(peer),
-            None => self.following_peer(ctx).await,
-        }
-    }
-
-    async fn connected_to_upstream(
-        &self,
-        _session: &mut Session,
-        reused: bool,
-        _peer: &HttpPeer,
-        fd: RawFd,
-        _digest: Option<&Digest>,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<()> {
-        self.connected(ctx, reused);
-        self.watch(ctx, fd);
-        Ok(())
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        session: &mut Session,
-        request: &mut RequestHeader,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<()> {
-        forward::prepare(session, request, ctx)
-    }
-
-    async fn request_body_filter(
-        &self,
-        session: &mut Session,
-        body: &mut Option<Bytes>,
-        end_of_stream: bool,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<()> {
-        self.take_piece(session, body.as_ref(), end_of_stream, ctx)
-    }
-
-    async fn upstream_response_filter(
-        &self,
-        _session: &mut Session,
-        response: &mut ResponseHeader,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<()> {
-        // Later the engine makes chunks of what has no end of its own.
-        ctx.framed = answer::is_framed(response);
-        Ok(())
-    }
-
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        response: &mut ResponseHeader,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<()> {
-        let answered = self.answer(session, response, ctx);
-        self.commit(ctx);
-        answered
-    }
-
-    fn response_body_filter(
-        &self,
-        session: &mut Session,
-        body: &mut Option<Bytes>,
-        end_of_stream: bool,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<Option<Duration>> {
-        self.piece(session, body.as_ref(), end_of_stream, ctx)?;
-        self.commit(ctx);
-        Ok(None)
-    }
-
-    /// What follows the body ends the response, as only HTTP/2 upstreams do.
-    async fn response_trailer_filter(
-        &self,
-        _session: &mut Session,
-        trailers: &mut HeaderMap,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<Option<Bytes>> {
-        forward::clean_trailers(trailers);
-        self.record(ctx);
-        self.commit(ctx);
-        Ok(None)
-    }
-
-    fn fail_to_connect(
-        &self,
-        _session: &mut Session,
-        _peer: &HttpPeer,
-        ctx: &mut Box<Ctx>,
-        mut error: Box<Error>,
-    ) -> Box<Error> {
-        let retry = self.not_connected(ctx, &error);
-        error.set_retry(retry);
-        error
-    }
-
-    fn error_while_proxy(
-        &self,
-        _peer: &HttpPeer,
-        session: &mut Session,
-        mut error: Box<Error>,
-        ctx: &mut Box<Ctx>,
-        client_reused: bool,
-    ) -> Box<Error> {
-        let retry = self.broken_off(session, ctx, &error, client_reused);
-        error.set_retry(retry);
-        error
-    }
-
-    async fn fail_to_proxy(
-        &self,
-        session: &mut Session,
-        error: &Error,
-        ctx: &mut Box<Ctx>,
-    ) -> FailToProxy {
-        respond::failed(self, session, error, ctx).await
-    }
-
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<Ctx>) {
+    /// Nothing more is told the client.
+    fn end(&self, session: &Session, error: Option<&Error>, ctx: &mut Ctx) {
         if ctx.status == 0 {
             ctx.status = 499;
         }
@@ -307,29 +173,5 @@ impl ProxyHttp for Gateway {
         self.commit(ctx);
         self.report(session, ctx);
         ctx.under_way = None;
-    }
-
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Box<Ctx>, _error: &Error) -> bool {
-        true
-    }
-
-    fn suppress_proxy_warn_log(
-        &self,
-        _session: &Session,
-        _ctx: &Box<Ctx>,
-        _error: &Error,
-        _context: ProxyWarnLogContext,
-    ) -> bool {
-        true
-    }
-
-    /// The engine's own holds the query, and so perhaps a key.
-    fn request_summary(&self, session: &Session, ctx: &Box<Ctx>) -> String {
-        format!(
-            "{} {} {}",
-            ctx.id,
-            session.req_header().method,
-            String::from_utf8_lossy(path_only(session.req_header().raw_path()))
-        )
     }
 }

@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Connections};
 use crate::gateway::Gateway;
+use crate::gateway::phases::Phases;
 use crate::handover::Predecessor;
 use crate::reload::Settings;
 use crate::tls::Tls;
@@ -99,7 +100,8 @@ pub struct Listener {
 }
 
 struct Shared {
-    engine: Arc<HttpProxy<Gateway>>,
+    gateway: Arc<Gateway>,
+    engine: Arc<HttpProxy<Phases>>,
     settings: Settings,
     refusals: Refusals,
     slots: Arc<Slots>,
@@ -118,6 +120,7 @@ impl Listener {
         announce: watch::Sender<bool>,
         refusals: Refusals,
     ) -> anyhow::Result<Self> {
+        let gateway = Arc::new(gateway);
         let address = |tls: bool| sockets.iter().find(|it| it.tls.is_some() == tls);
         let address = |tls| address(tls).map(|it| it.listener.local_addr()).transpose();
         let tls_address = address(true)?;
@@ -126,6 +129,7 @@ impl Listener {
         let connections = &config.connections;
         let shared = Arc::new(Shared {
             requests: gateway.under_way.clone(),
+            gateway: gateway.clone(),
             engine: Arc::new(serve::engine(gateway, connections)),
             slots: Slots::new(
                 connections.max,

@@ -40,6 +40,7 @@ use super::head::Reader;
 use super::pace::Pace;
 use super::patience::Patience;
 use super::transport::Transport;
+use crate::ctx::Ctx;
 use crate::denied::Cause;
 use answer::Fields;
 use websocket::Frames;
@@ -133,6 +134,8 @@ pub struct Connection {
     leave: usize,
     /// What the next answer's head is to have beside the engine's.
     fields: Mutex<Fields>,
+    /// What was decided of the request whose head is read again.
+    decided: Mutex<Option<Box<Ctx>>>,
 }
 
 impl Connection {
@@ -171,6 +174,7 @@ impl Connection {
             frames: None,
             leave: 0,
             fields: Mutex::default(),
+            decided: Mutex::default(),
         }
     }
 
@@ -307,6 +311,20 @@ impl Connection {
             io::Result::Ok(())
         };
         let _ = timeout(LINGER, closing).await;
+    }
+
+    /// Lets a head that was given to the engine be read again, of a request that is decided.
+    pub fn unread(&mut self, head: &[u8], decided: Box<Ctx>) {
+        debug_assert!(self.head == 0 && head.ends_with(b"\r\n\r\n"));
+        let rest = std::mem::replace(&mut self.ahead, BytesMut::from(head));
+        self.ahead.unsplit(rest);
+        self.head = head.len();
+        self.decided = Mutex::new(Some(decided));
+    }
+
+    /// What was decided of the request, if its head was read before.
+    pub fn take_decided(&self) -> Option<Box<Ctx>> {
+        self.decided.lock().take()
     }
 
     /// From here on everything passes as it is: WebSocket was switched to.

@@ -1,12 +1,12 @@
 //! The life of one connection: a TLS handshake where that is spoken, the protocol, then request
-//! after request through the engine. A connection that begins with the HTTP/2 preface, or agrees on
+//! after request through the gateway. A connection that begins with the HTTP/2 preface, or agrees on
 //! it by TLS, is HTTP/2, any other HTTP/1.1.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ServerApp};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora::protocols::ALPN;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
@@ -23,6 +23,8 @@ use super::ends::Wait;
 use super::transport::Transport;
 use crate::config::Connections;
 use crate::gateway::Gateway;
+use crate::gateway::phases::Phases;
+use crate::gateway::serve::Served;
 use crate::tls::Tls;
 use crate::upstream::{MAX_ATTEMPTS, MAX_IDLE};
 
@@ -35,13 +37,13 @@ const H2_STREAMS: u32 = 32;
 /// Of an answer that its client does not read, in bytes. The engine's own would be 400 KiB.
 const H2_SEND_BUFFER: usize = 16 * 1024;
 
-pub fn engine(gateway: Gateway, config: &Connections) -> HttpProxy<Gateway> {
+pub fn engine(gateway: Arc<Gateway>, config: &Connections) -> HttpProxy<Phases> {
     let conf = ServerConf {
         max_retries: MAX_ATTEMPTS + 1,
         upstream_keepalive_pool_size: MAX_IDLE,
         ..ServerConf::default()
     };
-    let mut engine = pingora::proxy::http_proxy(&Arc::new(conf), gateway);
+    let mut engine = pingora::proxy::http_proxy(&Arc::new(conf), Phases(gateway));
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     options.h2_idle_timeout = Some(Duration::from_secs(config.keep_alive_seconds));
@@ -113,26 +115,33 @@ impl Shared {
     /// Request after request on one connection.
     async fn http1(&self, connection: Connection, peer: SocketAddr, shutdown: &ShutdownWatch) {
         let mut connection = Box::new(connection);
-        let idle = connection.idle_limit();
-        let mut settings: Option<HttpPersistentSettings> = None;
         loop {
             // A request that has begun is waited for, also when draining.
             if let Err(end) = connection.next_head().await {
                 return self.end(*connection, peer, end).await;
             }
-            let mut session = ServerSession::new_http1(connection);
-            match settings {
-                None => session.set_keepalive(Some(idle.as_secs())),
-                Some(settings) => settings.apply_to_session(&mut session),
-            }
-            let Some(reused) = self.engine.process_new_http(session, shutdown).await else {
-                return;
+            connection = match self.gateway.serve(connection).await {
+                Served::Kept(connection) => connection,
+                Served::Ended => return,
+                Served::Left(connection) => match self.by_engine(connection, shutdown).await {
+                    Some(connection) => connection,
+                    None => return,
+                },
             };
-            let stream;
-            (stream, settings) = reused.consume();
-            let Ok(same) = stream.into_any().downcast() else { return };
-            connection = same;
         }
+    }
+
+    /// One request through the engine; gives the connection back if another may follow.
+    async fn by_engine(
+        &self,
+        connection: Box<Connection>,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Box<Connection>> {
+        let idle = connection.idle_limit();
+        let mut session = ServerSession::new_http1(connection);
+        session.set_keepalive(Some(idle.as_secs()));
+        let (stream, _) = self.engine.process_new_http(session, shutdown).await?.consume();
+        stream.into_any().downcast().ok()
     }
 
     async fn end(&self, connection: Connection, peer: SocketAddr, end: End) {
