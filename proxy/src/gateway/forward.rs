@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -157,7 +157,16 @@ pub fn head(session: &Session, ctx: &Ctx, chunked: bool, head: &mut Vec<u8>) -> 
     head.push(b' ');
     head.extend_from_slice(&target);
     head.extend_from_slice(b" HTTP/1.1\r\n");
+    let mut crumbs = false;
     for (name, value) in &request.headers {
+        if name == COOKIE && std::mem::replace(&mut crumbs, true) {
+            // HTTP/2 may split what HTTP/1 has in one (RFC 9113, section 8.2.3).
+            head.truncate(head.len() - b"\r\n".len());
+            head.extend_from_slice(b"; ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+            continue;
+        }
         let ends_here = ctx.marks.hop_by_hop && names::is_hop_by_hop(name.as_str());
         if !ends_here && !is_told(name) && going.passes(name.as_str()) {
             line(head, name, value.as_bytes());

@@ -91,7 +91,9 @@ impl Kept {
         loop {
             let now = looks.tick().await;
             for shelf in &self.shelves {
-                shelf.lock().end(now);
+                let over = shelf.lock().take_over(now);
+                // Closing them is not for who holds the lock.
+                drop(over);
             }
         }
     }
@@ -104,14 +106,16 @@ impl Shelf {
         Some(wire)
     }
 
-    fn end(&mut self, now: Instant) {
-        let mut count = 0;
+    /// Those that are at their end.
+    fn take_over(&mut self, now: Instant) -> Vec<Box<Wire>> {
+        let is_over = |wire: &mut Box<Wire>| now - wire.began() >= KEEP_IDLE || !wire.is_quiet();
+        let mut over = Vec::new();
         self.idle.retain(|_, idle| {
-            idle.retain_mut(|wire| now - wire.began() < KEEP_IDLE && wire.is_quiet());
-            count += idle.len();
+            over.extend(idle.extract_if(.., is_over));
             !idle.is_empty()
         });
-        self.count = count;
+        self.count -= over.len();
+        over
     }
 }
 

@@ -192,3 +192,31 @@ async fn many_requests_at_once_are_each_answered_and_recorded_once() {
     .await;
     assert_eq!(harness.metric("authsome_proxy_ledger_lost_records_total").await, 0);
 }
+
+#[tokio::test]
+async fn cookies_that_came_in_pieces_are_one_field_to_an_http1_upstream() {
+    let (harness, listener) = harness().await;
+    let upstream = tokio::spawn(async move {
+        let mut stream = accept(&listener).await;
+        let head = head(&mut stream).await;
+        answer(&mut stream, "").await;
+        head
+    });
+    let stream = TcpStream::connect(harness.address()).await.expect("connected");
+    let (client, connection) = h2::client::handshake(stream).await.expect("a handshake");
+    tokio::spawn(connection);
+    let request = http::Request::get(format!("http://api.test{USERS}"))
+        .header("authorization", format!("Bearer {}", harness.world.secret))
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .header("x-own", "1")
+        .header("cookie", "c=3")
+        .body(())
+        .expect("a request");
+    let mut client = client.ready().await.expect("ready");
+    let (answer, _) = client.send_request(request, true).expect("sent");
+    assert_eq!(answer.await.expect("an answer").status(), 200);
+    let head = upstream.await.expect("as told");
+    let cookies: Vec<_> = head.lines().filter(|line| line.starts_with("cookie")).collect();
+    assert_eq!(cookies, ["cookie: a=1; b=2; c=3"]);
+}
