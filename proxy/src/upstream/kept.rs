@@ -29,11 +29,14 @@ pub struct Kept {
     shelves: Box<[Mutex<Shelf>]>,
 }
 
+/// In boxes, as the engine takes and gives them.
+#[expect(clippy::vec_box, reason = "they would be moved out and in for each request")]
+type Wires = Vec<Box<Wire>>;
+
 #[derive(Default)]
 struct Shelf {
-    /// By peer, the last used at the end; in boxes, as the engine takes and gives them.
-    #[expect(clippy::vec_box, reason = "they would be moved out and in for each request")]
-    idle: HashMap<u64, Vec<Box<Wire>>>,
+    /// By peer, the last used at the end.
+    idle: HashMap<u64, Wires>,
     count: usize,
 }
 
@@ -107,7 +110,7 @@ impl Shelf {
     }
 
     /// Those that are at their end.
-    fn take_over(&mut self, now: Instant) -> Vec<Box<Wire>> {
+    fn take_over(&mut self, now: Instant) -> Wires {
         let is_over = |wire: &mut Box<Wire>| now - wire.began() >= KEEP_IDLE || !wire.is_quiet();
         let mut over = Vec::new();
         self.idle.retain(|_, idle| {
