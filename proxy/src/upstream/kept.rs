@@ -29,8 +29,8 @@ pub struct Kept {
     shelves: Box<[Mutex<Shelf>]>,
 }
 
-/// In boxes, as the engine takes and gives them.
-#[expect(clippy::vec_box, reason = "they would be moved out and in for each request")]
+/// In boxes, as the engine takes and gives them: they would else be moved out and in for each
+/// request.
 type Wires = Vec<Box<Wire>>;
 
 #[derive(Default)]
