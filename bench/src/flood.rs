@@ -20,12 +20,14 @@ use crate::round::pollution;
 use crate::statistics::{median, percentile};
 use crate::subject::authsome::Proxy;
 
-/// The well-behaved caller's calls per second, and its connections.
-const RATE: u32 = 1_000;
+/// The well-behaved caller's calls per second, and its connections. Not a divisor of a second's
+/// milliseconds: the proxy's timers fire at whole ones, and calls that come in step with them would
+/// all meet a held refusal's end, or none of them would, as the round happened to begin.
+const RATE: u32 = 997;
 const CALM: usize = 16;
 
 /// Between a flood's refusals on one connection, by default. Calls of the control keep to it.
-const HELD: Duration = Duration::from_millis(100);
+const HELD: Duration = Duration::from_millis(200);
 
 /// Before anything is counted: what a flood is told at once has been told by then.
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! The HTTP surfaces over the domains: `control` for the dashboard's users, `ingest` for the
-//! operator's own reports, `node` for proxies, and the probes. Handlers extract, open a transaction, call the domain, commit, respond; they know no
-//! SQL and make no rules.
+//! operator's own reports, `node` for proxies, and the probes. Handlers extract, open a transaction,
+//! call the domain, commit, respond; they know no SQL and make no rules.
 
 pub mod control;
 mod cookie;

@@ -109,7 +109,7 @@ impl Default for Connections {
             body_timeout_ms: 60_000,
             min_body_bytes_per_second: 1_024,
             body_grace_ms: 10_000,
-            refusals_per_second: 10,
+            refusals_per_second: 5,
         }
     }
 }

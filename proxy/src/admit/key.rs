@@ -92,8 +92,8 @@ pub fn strip(query: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join("&"))
 }
 
-/// The key itself, at `now` (microseconds since the epoch), if it is well-formed, known, this application's, and not expired. A well-formed
-/// one that is refused is told by its mask.
+/// The key itself, at `now` (microseconds since the epoch), if it is well-formed, known, this
+/// application's, and not expired. A well-formed one that is refused is told by its mask.
 pub fn known<'a>(
     snapshot: &'a Snapshot,
     application: &Application,
